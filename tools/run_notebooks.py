@@ -1,0 +1,50 @@
+"""Execute notebooks and save their outputs, which are the documentation: `python tools/run_notebooks.py nbs/01_loss.ipynb ...`
+
+Without names, all of `nbs/`. Cells with a flag of `tst_flags` in settings.ini (slow, net, gpu) keep their stored outputs
+unless `--flags slow` asks for them. A notebook that fails is not saved. Afterwards run `nbdev_clean`.
+"""
+import argparse, os, subprocess, sys, time
+from pathlib import Path
+
+
+def execute(path, flags):
+    "Run one notebook in this process and save it; raises `SystemExit` with the traceback when a cell fails."
+    from execnb.nbio import write_nb
+    from execnb.shell import CaptureShell
+    from nbdev.config import get_config
+    from nbdev.process import NBProcessor
+    skip = set(get_config().tst_flags.split()) - set(flags)
+    nb = NBProcessor(path, process=True).nb
+
+    def skipped(cell):
+        if cell.cell_type != 'code': return True
+        marks = getattr(cell, 'directives_', {}) or {}
+        return 'nbdev_export(' in cell.source or bool(skip & marks.keys()) or marks.get('eval:', [''])[0].lower() == 'false'
+
+    os.environ['IN_TEST'] = '1'
+    os.chdir(path.parent)
+    shell = CaptureShell(path)
+    try: shell.run_all(nb, exc_stop=True, preproc=skipped)
+    except Exception: raise SystemExit(shell.prettytb(fname=path))
+    for cell in nb.cells:
+        for name in ('directives_', 'idx_', 'parsed_'): getattr(cell, name, None) is None or cell.pop(name, None)
+        if cell.cell_type == 'code': cell['execution_count'] = None
+    write_nb(nb, path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('notebooks', nargs='*', type=Path, default=None)
+    parser.add_argument('--flags', nargs='*', default=[], help='flags of tst_flags whose cells are run too')
+    args = parser.parse_args()
+    root = Path(__file__).resolve().parents[1]
+    notebooks = [p.resolve() for p in args.notebooks] or sorted((root/'nbs').glob('*.ipynb'))
+    if len(notebooks) == 1: return execute(notebooks[0], args.flags)
+    for nb in notebooks:  # a fresh process each, so that none leans on another's state
+        start = time.time()
+        flags = ['--flags', *args.flags] if args.flags else []
+        subprocess.run([sys.executable, __file__, str(nb), *flags], check=True)
+        print(f'{nb.name} {time.time()-start:.1f} s', file=sys.stderr)
+
+
+if __name__ == '__main__': main()
