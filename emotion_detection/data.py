@@ -225,7 +225,7 @@ def drop_leaks(
     exclude:frozenset=frozenset(), # Keys (`text_key`) and comment ids that must not be trained on
     repeats:bool=False, # Keep repeated texts within training (several ratings as rows)
 )->tuple[dict[str,Examples],dict]: # The splits, and how many examples of each were dropped and why
-    "Drop empty texts and duplicates within and across splits; the training side yields."
+    "Drop empty texts, duplicates within training and leaks across splits; the training side yields."
     out, dropped, taken = {}, {}, set()
     for split in reversed(SPLITS):
         part, mask, own = examples[split], [], set()
@@ -233,7 +233,7 @@ def drop_leaks(
         for text,id in zip(part.text, part.id):
             key = text_key(text)
             why = ('empty' if not key else 'leak' if key in taken or (split=='train' and (key in exclude or id in exclude))
-                   else 'duplicate' if key in own and not (repeats and split=='train') else None)
+                   else 'duplicate' if split=='train' and not repeats and key in own else None)
             mask.append(why is None); own.add(key)
             if why: n[why] += 1
         taken |= own; out[split] = part.keep(mask)

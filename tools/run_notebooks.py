@@ -3,8 +3,9 @@
 Without names, all of `nbs/`. Cells with a flag of `tst_flags` in settings.ini (slow, net, gpu) keep their stored outputs
 unless `--flags slow` asks for them. A notebook that fails is not saved. Afterwards run `nbdev_clean`.
 """
-import argparse, os, subprocess, sys, time
+import argparse, base64, io, os, subprocess, sys, time
 from pathlib import Path
+from PIL import Image
 
 
 def execute(path, flags):
@@ -21,15 +22,24 @@ def execute(path, flags):
         marks = getattr(cell, 'directives_', {}) or {}
         return 'nbdev_export(' in cell.source or bool(skip & marks.keys()) or marks.get('eval:', [''])[0].lower() == 'false'
 
-    os.environ['IN_TEST'] = '1'
+    os.environ |= {'IN_TEST': '1', 'HF_DATASETS_DISABLE_PROGRESS_BARS': '1', 'HF_HUB_OFFLINE': '1', 'TOKENIZERS_PARALLELISM': 'false'}
     os.chdir(path.parent)
     shell = CaptureShell(path)
     try: shell.run_all(nb, exc_stop=True, preproc=skipped)
     except Exception: raise SystemExit(shell.prettytb(fname=path))
     for cell in nb.cells:
         for name in ('directives_', 'idx_', 'parsed_'): getattr(cell, name, None) is None or cell.pop(name, None)
-        if cell.cell_type == 'code': cell['execution_count'] = None
+        if cell.cell_type == 'code': cell['execution_count'], cell['outputs'] = None, [smaller(o) for o in cell.outputs if o.get('name') != 'stderr']
     write_nb(nb, path)
+
+
+def smaller(output):
+    "A figure with at most 256 colours, a third of the size to the same eye; other outputs as they are."
+    if png := output.get('data', {}).get('image/png'):
+        buffer = io.BytesIO()
+        Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB').quantize(256).save(buffer, 'PNG', optimize=True)
+        output['data']['image/png'] = base64.b64encode(buffer.getvalue()).decode()
+    return output
 
 
 def main():
