@@ -35,6 +35,7 @@ class Source:
     label_column:str|None=None # Default: the first of `labels`, `label` that is there; unused for 28 emotion columns
     emotions:Literal['goemotions','vigoemotions']='goemotions' # Table that label ids point into
     targets:Literal['soft','rows','majority']='soft' # What to make of several ratings of one comment
+    licence:str|None=None # Of the data; carried into every model folder made from it
     __pydantic_config__ = {'extra': 'forbid'}
 
 # %% ../nbs/00c_data.ipynb #865fb18b
