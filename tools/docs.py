@@ -15,11 +15,12 @@ def environment():
     return os.environ | {'PATH': path, 'PYTHONPATH': str(ROOT)}
 
 
-def keep_readme():
-    "nbdev renders README.md when index.ipynb is newer by the clock, which a checkout sets at random; ask git instead."
-    if not shutil.which('git'): return
-    status = subprocess.run(['git', 'status', '--porcelain', 'README.md', 'nbs/index.ipynb'], cwd=ROOT, capture_output=True, text=True)
-    if status.returncode==0 and not status.stdout: (ROOT/'README.md').touch()
+def date_readme():
+    "nbdev renders README.md when it is older than index.ipynb, and a checkout sets dates at random: set it by what git says."
+    readme = ROOT/'README.md'
+    if not (readme.exists() and shutil.which('git')): return
+    status = subprocess.run(['git', 'status', '--porcelain', readme, 'nbs/index.ipynb'], cwd=ROOT, capture_output=True, text=True)
+    if status.returncode==0: os.utime(readme, (0, 0) if status.stdout else None)
 
 
 def reason(log):
@@ -32,7 +33,7 @@ def reason(log):
 def main():
     if not importlib.metadata.entry_points(group='nbdev', name='emotion_detection'):
         sys.exit("docs: the package is not installed in this environment; run `pip install -e '.[dev]'` first")
-    keep_readme()
+    date_readme()
     shutil.rmtree(ROOT/'_proc', ignore_errors=True)
     command = ['nbdev_docs', '--n_workers', '1']  # a second worker would import torch once more, which costs more than it saves
     done = subprocess.run(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
