@@ -1,0 +1,47 @@
+"""Build the documentation site into `_docs/`: `python tools/docs.py`
+
+`nbdev_docs` does the work and calls `quarto`; where that is missing, `tools/quarto_fallback/quarto` answers instead.
+"""
+import importlib.metadata, os, re, shutil, subprocess, sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def environment():
+    "This checkout's package, this Python's commands, and a `quarto` in any case."
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
+    if not shutil.which('quarto', path=path): path = os.pathsep.join([path, str(ROOT/'tools/quarto_fallback')])
+    return os.environ | {'PATH': path, 'PYTHONPATH': str(ROOT)}
+
+
+def date_readme():
+    "nbdev renders README.md when it is older than index.ipynb, and a checkout sets dates at random: set it by what git says."
+    readme = ROOT/'README.md'
+    if not (readme.exists() and shutil.which('git')): return
+    status = subprocess.run(['git', 'status', '--porcelain', readme, 'nbs/index.ipynb'], cwd=ROOT, capture_output=True, text=True)
+    if status.returncode==0: os.utime(readme, (0, 0) if status.stdout else None)
+
+
+def reason(log):
+    "What went wrong, in one line: the first error of a log, and the notebook where nbdev says so."
+    errors = re.findall(r'^(?:\w+\.)*\w*Error: .*|^quarto.*', log, re.M) or log.strip().splitlines()[-1:]
+    place = re.findall(r'^Exception: Error (in notebook.*?) :$', log, re.M)
+    return ' '.join(errors[:1] + place[:1])
+
+
+def main():
+    if not importlib.metadata.entry_points(group='nbdev', name='emotion_detection'):
+        sys.exit("docs: the package is not installed in this environment; run `pip install -e '.[dev]'` first")
+    date_readme()
+    shutil.rmtree(ROOT/'_proc', ignore_errors=True)
+    command = ['nbdev_docs', '--n_workers', '1']  # a second worker would import torch once more, which costs more than it saves
+    done = subprocess.run(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    log = ROOT/'_proc/docs.log'
+    log.parent.mkdir(exist_ok=True)
+    log.write_text(done.stdout, 'utf8')
+    if done.returncode: sys.exit(f'docs: {reason(done.stdout)} (the whole output is in {log.relative_to(ROOT)})')
+    print(f'docs: {len(list((ROOT/"_docs").glob("*.html")))} pages in _docs/', file=sys.stderr)
+
+
+if __name__ == '__main__': main()
