@@ -10,7 +10,7 @@ from PIL import Image
 
 def execute(path, flags):
     "Run one notebook in this process and save it; raises `SystemExit` with the traceback when a cell fails."
-    from execnb.nbio import write_nb
+    from execnb.nbio import read_nb, write_nb
     from execnb.shell import CaptureShell
     from nbdev.config import get_config
     from nbdev.process import NBProcessor
@@ -27,10 +27,10 @@ def execute(path, flags):
     shell = CaptureShell(path)
     try: shell.run_all(nb, exc_stop=True, preproc=skipped)
     except Exception: raise SystemExit(shell.prettytb(fname=path))
-    for cell in nb.cells:
-        for name in ('directives_', 'idx_', 'parsed_'): getattr(cell, name, None) is None or cell.pop(name, None)
-        if cell.cell_type == 'code': cell['execution_count'], cell['outputs'] = None, [smaller(o) for o in cell.outputs if o.get('name') != 'stderr']
-    write_nb(nb, path)
+    saved = read_nb(path)  # not `nb`: nbdev's processing has taken the directives out of its sources
+    for cell,ran in zip(saved.cells, nb.cells, strict=True):
+        if cell.cell_type == 'code': cell['execution_count'], cell['outputs'] = None, [smaller(o) for o in ran.outputs if o.get('name') != 'stderr']
+    write_nb(saved, path)
 
 
 def smaller(output):
