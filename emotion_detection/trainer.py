@@ -11,6 +11,7 @@ import contextlib
 import os
 import platform
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -120,14 +121,16 @@ def train_classifier(
     validation:Examples, # Best epoch and early stopping; its languages give the scores
     section:PhaseSection, # `phase1` or `phase2` of the configuration
     config:Config, # For loss and seed
-    work_dir:str|os.PathLike, # Checkpoints; the caller removes it
+    output_dir:str|os.PathLike, # Made if need be; a temporary folder in it holds the checkpoints
     name:str='training', # For the progress lines
 )->Training:
     "Train on votes, keep the best epoch."
-    tok, args = classifier.tokenizer, trainer_arguments(section, work_dir, config.seed)
+    tok = classifier.tokenizer
     data = [encode(e, tok, classifier.max_length) for e in (train, validation)]
     stop = [EarlyStoppingCallback(section.early_stopping_patience)] if section.early_stopping_patience else []
-    with quiet():
+    Path(output_dir).mkdir(parents=True, exist_ok=True)
+    with quiet(), tempfile.TemporaryDirectory(prefix='checkpoints_', dir=output_dir) as work_dir:
+        args = trainer_arguments(section, work_dir, config.seed)
         trainer = EmotionTrainer(classifier.model, args, DataCollatorWithPadding(tok), *data, processing_class=tok,
             loss_fn=balanced_loss(train, config), compute_metrics=scorer(validation), callbacks=[Progress(name), *stop])
         for noisy in (PrinterCallback, ProgressCallback): trainer.remove_callback(noisy)
