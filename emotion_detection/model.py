@@ -94,7 +94,7 @@ def from_scratch(cls:EmotionClassifier,
     set_seed(seed)
     config = XLMRobertaConfig(vocab_size=len(tok), hidden_size=shape.hidden_size, num_hidden_layers=shape.num_hidden_layers,
         num_attention_heads=shape.num_attention_heads, intermediate_size=shape.intermediate_size, type_vocab_size=1,
-        max_position_embeddings=max_length+2, initializer_range=.02*(768/shape.hidden_size)**.5, hidden_dropout_prob=shape.dropout, attention_probs_dropout_prob=shape.dropout,
+        max_position_embeddings=max_length+2, hidden_dropout_prob=shape.dropout, attention_probs_dropout_prob=shape.dropout,
         bos_token_id=0, pad_token_id=1, eos_token_id=2, num_labels=len(LABELS))
     return cls(XLMRobertaForSequenceClassification(config), tok, max_length)
 
