@@ -1,0 +1,28 @@
+"""What the process tests share: the `emotion` command in a process of its own, and one trained quickstart."""
+import os, subprocess, sys
+from pathlib import Path
+import pytest
+from filelock import FileLock
+
+ROOT = Path(__file__).resolve().parents[1]
+EMOTION = Path(sys.executable).with_name('emotion')
+ENV = os.environ | {'HF_HUB_OFFLINE': '1', 'OMP_NUM_THREADS': '1', 'TOKENIZERS_PARALLELISM': 'false'}
+ENV.pop('HF_TOKEN', None)
+
+
+def emotion(*args, cwd=None, env=ENV, **kwargs):
+    "Run the command to its end: exit code, stdout, stderr."
+    return subprocess.run([EMOTION, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, **kwargs)
+
+
+@pytest.fixture(scope='session')
+def outputs(tmp_path_factory):
+    "The four folders of `emotion train --config quickstart`, trained once for all workers."
+    shared = tmp_path_factory.getbasetemp().parent/'quickstart' if 'PYTEST_XDIST_WORKER' in os.environ else tmp_path_factory.mktemp('quickstart')
+    shared.mkdir(exist_ok=True)
+    with FileLock(f'{shared}.lock'):
+        if not (shared/'table.txt').exists():
+            done = emotion('train', '--config', 'quickstart', '--output_dir', shared/'outputs')
+            assert done.returncode == 0, done.stderr
+            (shared/'table.txt').write_text(done.stdout)
+    return shared/'outputs'
