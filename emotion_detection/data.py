@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
+from fastcore.basics import patch
 from emotion_detection.data_mapping import (GOEMOTIONS, LABELS, VIGOEMOTIONS, LABEL2ID, decode_columns, decode_ids,
     decode_label, map_emotions)
 from .files import InputError, require
@@ -30,7 +31,7 @@ class Source:
     source:str # Hub id, a csv/tsv/jsonl/parquet file, a folder of them, or `bundled:en`, `bundled:vi`
     language:str='en' # Key of the per-language scores
     config:str|None=None # Configuration of the Hub data set, such as `raw`
-    held_out:str|None=None # Configuration whose validation and test comments stay out of training
+    held_out:str|None=None # Configuration, or local folder, whose validation and test comments are this source's and stay out of training
     revision:str|None=None # Commit of the Hub data set
     text_column:str='text'
     label_column:str|None=None # Default: the first of `labels`, `label` that is there; unused for 28 emotion columns
@@ -236,7 +237,7 @@ def split_examples(
 # %% ../nbs/00c_data.ipynb #d1b68c7e
 def drop_leaks(
     examples:dict[str,Examples], # The three splits
-    exclude:frozenset=frozenset(), # Keys (`text_key`) and comment ids that must not be trained on
+    exclude:set[str]=frozenset(), # Ids of comments that must not be trained on, such as those of official test splits
     repeats:bool=False, # Keep repeated texts within training (several ratings as rows)
 )->tuple[dict[str,Examples],dict]: # The splits, and how many examples of each were dropped and why
     "Drop empty texts, duplicates within training and leaks across splits; the training side yields."
@@ -246,7 +247,7 @@ def drop_leaks(
         n = dropped[split] = {'empty': 0, 'duplicate': 0, 'leak': 0}
         for text,id in zip(part.text, part.id):
             key = text_key(text)
-            why = ('empty' if not key else 'leak' if key in taken or (split=='train' and (key in exclude or id in exclude))
+            why = ('empty' if not key else 'leak' if key in taken or (split=='train' and id in exclude)
                    else 'duplicate' if split=='train' and not repeats and key in own else None)
             mask.append(why is None); own.add(key)
             if why: n[why] += 1
@@ -258,7 +259,6 @@ class DataModule:
     "The splits of one phase: `train`, `validation` and `test`, and a report of what became of the rows."
     def __init__(self,
         source:Source,
-        exclude:frozenset=frozenset(), # Texts (`text_key`) and ids that training must not see: other phases' held-out data
         token:str|None=None, # Hub token, handed to `load_dataset` and kept nowhere
     ):
         rows = load_rows(source, token)
@@ -266,17 +266,32 @@ class DataModule:
         if not len(examples['train']): raise InputError(f"{source.source} has no training rows")
         out_ids = {i for s in SPLITS[1:] if 'id' in rows.get(s, rows['train']).column_names for i in examples[s].id}
         self.source, self.loaded = source, examples
-        self.splits, self.dropped = drop_leaks(examples, exclude | out_ids, repeats=source.targets=='rows')
+        self.splits, self.dropped = drop_leaks(examples, out_ids, repeats=source.targets=='rows')
         if not len(self.train): raise InputError(f"{source.source} has no training rows left after duplicates were removed")
 
     @staticmethod
     def _held_out(source, token):
-        "Official validation and test comments of another configuration of the same source"
+        "Validation and test comments that are published apart from the training rows"
         if not source.held_out: return {}
-        rows = load_hub(source, source.held_out, token)
+        rows = load_local(path) if (path := Path(source.held_out).expanduser()).exists() else load_hub(source, source.held_out, token)
         return {s: decode_rows(rows[s], source) for s in SPLITS[1:]}
 
     train, validation, test = (property(lambda self, s=s: self.splits[s]) for s in SPLITS)
+
+# %% ../nbs/00c_data.ipynb #9f84d83e
+@patch
+def keep_out(self:DataModule,
+    keys:set[str], # Keys (`text_key`) of texts that another phase is tested on
+):
+    "Take texts out of training; the report counts them as leaks."
+    mask = [text_key(t) not in keys for t in self.train.text]
+    self.splits['train'] = self.train.keep(mask)
+    self.dropped['train']['leak'] += mask.count(False)
+
+@patch
+def held_out(self:DataModule)->set[str]: # Keys of the validation and test texts
+    "What no phase may train on."
+    return {text_key(t) for s in SPLITS[1:] for t in self.splits[s].text}
 
 # %% ../nbs/00c_data.ipynb #eead5912
 def class_counts(

@@ -11,8 +11,8 @@ import contextlib
 import os
 import platform
 import sys
-import tempfile
 import time
+import warnings
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +24,7 @@ from transformers.utils import logging as hf_logging
 from tqdm.auto import tqdm
 from .config import Config, PhaseSection, training_arguments
 from .data import Examples, class_counts, encode
-from .files import write_json
+from .files import scratch_folder, write_json
 from .loss import BalancedCrossEntropyLoss, class_weights
 from .metrics import emotion_scores
 from .model import EmotionClassifier
@@ -51,15 +51,22 @@ class EmotionTrainer(Trainer):
 
 # %% ../nbs/02b_trainer.ipynb #05edb6fc
 class Progress(TrainerCallback):
-    "A bar on a terminal, plain lines elsewhere; always on stderr, because stdout is for results."
-    def __init__(self, name): self.name, self.bar = name, None
+    "A bar on a terminal, a plain line now and then elsewhere; always on stderr, because stdout is for results."
+    def __init__(self,
+        name:str, # Starts each line
+        every:float=30., # Seconds between plain lines within an epoch
+    ): self.name, self.every, self.bar, self.said = name, every, None, time.time()
     def on_train_begin(self, args, state, control, **kw):
         self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.name, unit='step', file=sys.stderr, disable=not sys.stderr.isatty())
-    def on_step_end(self, args, state, control, **kw): self.bar.update(state.global_step - self.bar.n)
+    def on_step_end(self, args, state, control, **kw):
+        self.bar.update(state.global_step - self.bar.n)
+        if self.bar.disable and time.time()-self.said > self.every: self.say(f"step {state.global_step}/{state.max_steps}")
+    def say(self, line):
+        self.said = time.time()
+        tqdm.write(f'{self.name}: {line}', file=sys.stderr)
     def on_evaluate(self, args, state, control, metrics, **kw):
         f1 = '  '.join(f"{k.removeprefix('eval_')} {v:.3f}" for k,v in metrics.items() if k.startswith('eval_macro_f1'))
-        line = f"{self.name}: epoch {state.epoch or 0:.0f}/{state.num_train_epochs or 0}  {f1}"
-        tqdm.write(line, file=sys.stderr)
+        self.say(f"epoch {state.epoch or 0:.0f}/{state.num_train_epochs or 0}  {f1}")
     def on_train_end(self, args, state, control, **kw): self.bar.close()
 
 # %% ../nbs/02b_trainer.ipynb #85714827
@@ -111,7 +118,10 @@ def quiet():
     "Keep transformers' hints about its own use out of our lines; its errors stay."
     before = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()
-    try: yield
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', message='mtime may not be reliable')  # of checkpoints, which have numbers too
+            yield
     finally: hf_logging.set_verbosity(before)
 
 # %% ../nbs/02b_trainer.ipynb #02ba2ab4
@@ -121,15 +131,14 @@ def train_classifier(
     validation:Examples, # Best epoch and early stopping; its languages give the scores
     section:PhaseSection, # `phase1` or `phase2` of the configuration
     config:Config, # For loss and seed
-    output_dir:str|os.PathLike, # Made if need be; a temporary folder in it holds the checkpoints
+    output_dir:str|os.PathLike, # Made if need be; holds `checkpoints.partial/` while training
     name:str='training', # For the progress lines
 )->Training:
     "Train on votes, keep the best epoch."
     tok = classifier.tokenizer
     data = [encode(e, tok, classifier.max_length) for e in (train, validation)]
     stop = [EarlyStoppingCallback(section.early_stopping_patience)] if section.early_stopping_patience else []
-    Path(output_dir).mkdir(parents=True, exist_ok=True)
-    with quiet(), tempfile.TemporaryDirectory(prefix='checkpoints_', dir=output_dir) as work_dir:
+    with quiet(), scratch_folder(Path(output_dir)/'checkpoints.partial') as work_dir:
         args = trainer_arguments(section, work_dir, config.seed)
         trainer = EmotionTrainer(classifier.model, args, DataCollatorWithPadding(tok), *data, processing_class=tok,
             loss_fn=balanced_loss(train, config), compute_metrics=scorer(validation), callbacks=[Progress(name), *stop])
