@@ -98,7 +98,7 @@ def cmd_train(args):
     from emotion_detection.pipeline import run_pipeline
     table = run_pipeline(load_config(args.config, args.set), args.output_dir, hub_token(args))
     if args.json: print(as_json({k: v for k,v in table.to_dict('index').items()}))
-    else: print(table.round({'MB': 1, 'ms per text': 2} | {c: 3 for c in table if c.startswith('macro')}).to_string())
+    else: print(table.round({'MB': 1, 'ms_per_text': 2} | {c: 3 for c in table if c.startswith('macro')}).to_string())
 
 # %% ../nbs/08_cli.ipynb #68a4fc57
 def hub_token(args)->str|None:

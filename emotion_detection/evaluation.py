@@ -59,7 +59,7 @@ def compare_folders(
     folders:list, # Model folders of any form
     *data:DataModule,
     split:str='test',
-)->pd.DataFrame: # One row per folder: `folder`, `MB`, `macro_f1_<language>`, `ms per text`
+)->pd.DataFrame: # One row per folder: `folder`, `MB`, `macro_f1_<language>`, `ms_per_text`
     "Size, quality and latency of several forms of a model."
     rows = []
     for folder in map(Path, folders):
@@ -67,7 +67,7 @@ def compare_folders(
         results = evaluate_model(predictor, *data, split=split)
         scores = emotion_scores(results['label'], results['pred'], results['language'])
         texts = [t for dm in data for t in dm.splits[split].text[:30]]
-        rows.append({'folder': folder.name, 'MB': folder_mb(folder)} | {k: v for k,v in scores.items() if k.startswith('macro_f1_')} | {'ms per text': ms_per_text(predictor, texts)})
+        rows.append({'folder': folder.name, 'MB': folder_mb(folder)} | {k: v for k,v in scores.items() if k.startswith('macro_f1_')} | {'ms_per_text': ms_per_text(predictor, texts)})
     return pd.DataFrame(rows).set_index('folder')
 
 # %% ../nbs/07_evaluation.ipynb #b2b887a9

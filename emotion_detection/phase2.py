@@ -42,7 +42,7 @@ def train_phase2(
     save_phase(run, output_dir/'final_model', config, one, two, phase='phase2')
     return output_dir/'final_model'
 
-# %% ../nbs/04_phase2.ipynb #a92a53c0
+# %% ../nbs/04_phase2.ipynb #c5f7d0e6
 def train_phases(
     config:Config,
     output_dir:str|os.PathLike, # `phase1_final/` and `final_model/` are made in it
