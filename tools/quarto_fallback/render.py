@@ -51,7 +51,7 @@ def apply_options(nb):
         if cell.cell_type!='code': cells.append(cell); continue
         options = yaml.safe_load('\n'.join(m for m in _OPTION.findall(cell.source) if ': ' in m)) or {}
         cell.source = _OPTION.sub('', cell.source).strip('\n')
-        cell.metadata |= {'options': options, 'alt': f'Figure: {heading}'}
+        cell.metadata |= {'options': options, 'alt': options.get('fig-alt', f'Figure: {heading}')}
         if options.get('output') is False: cell.outputs = []
         if options.get('echo') is False or not cell.source: cell.metadata['transient'] = {'remove_source': True}
         for output in cell.outputs:
