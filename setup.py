@@ -20,5 +20,5 @@ setup(
     install_requires=cfg['requirements'].split(), extras_require=extras,
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['emotion_detection=emotion_detection._modidx:d']},
     classifiers=['Development Status :: 3 - Alpha', 'Intended Audience :: Developers', 'Natural Language :: English',
-                 'Natural Language :: Vietnamese', 'Programming Language :: Python :: 3.11',
+                 'Natural Language :: Vietnamese', 'Programming Language :: Python :: 3.11'],
     zip_safe=False)
