@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SPLITS', 'Source', 'bundled_path', 'find_files', 'csv_options', 'load_rows', 'no_bars', 'load_local', 'divide',
-           'load_hub', 'Examples', 'row_decoder', 'decode_rows', 'majority', 'split_of', 'split_examples', 'drop_leaks',
-           'DataModule', 'class_counts', 'data_report', 'encode']
+           'load_hub', 'Examples', 'row_decoder', 'decode_value', 'decode_rows', 'majority', 'split_of',
+           'split_examples', 'drop_leaks', 'DataModule', 'class_counts', 'data_report', 'encode']
 
 # %% ../nbs/00c_data.ipynb #ae6569c3
 import csv
@@ -180,11 +180,19 @@ def row_decoder(
     if not (name := next((n for n in names if n in columns), None)):
         raise InputError(f"{source.source} has no column {' or '.join(map(repr, names))}; its columns are {', '.join(columns)}")
     table = VIGOEMOTIONS if source.emotions=='vigoemotions' else GOEMOTIONS
-    def decode(row):
-        value = row[name]
-        if not isinstance(value, str) or re.fullmatch(r'\[.*\]|[\d, ]*', value): return map_emotions(decode_ids([value] if isinstance(value, int) else value, table))
-        return decode_label(value)
-    return decode
+    return lambda row: decode_value(row[name], table, numbers=name != 'label')
+
+def decode_value(
+    value, # A name, several names, an id, several ids, or a list of either
+    table:tuple, # Names that ids point into
+    numbers:bool=True, # Are ids allowed? `ValueError` for one when not
+)->int: # Label id
+    "Label id of a cell of a label column."
+    if isinstance(value, int): value = [value]
+    if isinstance(value, str) and not re.fullmatch(r'\[.*\]|[\d, ]+|', value.strip()): return decode_label(value)
+    if isinstance(value, list) and value and all(isinstance(v, str) for v in value): return decode_label(','.join(value))
+    if not numbers: raise ValueError(f"label {value!r} is not a name; in a column `label` use names, numbers only in a column `labels` of GoEmotions ids")
+    return map_emotions(decode_ids(value, table))
 
 # %% ../nbs/00c_data.ipynb #707b72d7
 def decode_rows(
