@@ -27,7 +27,7 @@ setup: $(VENV)/ready
 # Debian without python3-venv has no ensurepip: then the system's pip puts a pip into the new environment.
 $(VENV)/ready: constraints.txt settings.ini setup.py
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed, this is ' + sys.version.split()[0])"
-	@echo "Setting up $(VENV): about 130 packages, a few minutes the first time" >&2
+	@echo "Setting up $(VENV): about 180 packages, a few minutes the first time" >&2
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(PY) install -q -c constraints.txt pip; }
 	$(PY) -m pip install -q -c constraints.txt pip setuptools wheel
