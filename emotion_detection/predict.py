@@ -55,7 +55,11 @@ def onnx_backend(
     options.log_severity_level = 3
     try: session = ort.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
     except Exception as e: raise InputError(f"{path} is not a model that ONNX Runtime can load ({str(e).splitlines()[0][:120]})") from None
-    return lambda input_ids, attention_mask: session.run(['logits'], {'input_ids': input_ids, 'attention_mask': attention_mask})[0]
+    names = [i.name for i in session.get_inputs()]
+    def run(input_ids, attention_mask):
+        given = {'input_ids': input_ids, 'attention_mask': attention_mask, 'token_type_ids': np.zeros_like(input_ids)}
+        return session.run(['logits'], {n: given[n] for n in names})[0]
+    return run
 
 # %% ../nbs/05a_predict.ipynb #8d19135f
 def torch_backend(
