@@ -14,9 +14,9 @@ import re
 import typing
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from transformers import TrainingArguments
 from .data import Source
 from .files import InputError

@@ -11,7 +11,6 @@ __all__ = ['SPLITS', 'Source', 'bundled_path', 'find_files', 'csv_options', 'loa
 import csv
 import hashlib
 import itertools
-import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field

@@ -9,7 +9,6 @@ __all__ = ['SPECIAL_TOKENS', 'Scratch', 'unigram_tokenizer', 'train_tokenizer', 
 import io
 import os
 from dataclasses import dataclass
-from pathlib import Path
 import numpy as np
 import sentencepiece
 import torch

@@ -24,7 +24,7 @@ from transformers.utils import logging as hf_logging
 from tqdm.auto import tqdm
 from .config import Config, PhaseSection, training_arguments
 from .data import Examples, class_counts, encode
-from .files import scratch_folder, write_json
+from .files import scratch_folder
 from .loss import BalancedCrossEntropyLoss, class_weights
 from .metrics import emotion_scores
 from .model import EmotionClassifier
