@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from .config import QuantizationSection
-from .files import folder_mb, new_folder, require_files
-from .predict import cpu_count, find_onnx
+from .files import new_folder, require_files
+from .predict import find_onnx
 
 # %% ../nbs/06_quantization.ipynb #0804574d
 def quantize_int8(

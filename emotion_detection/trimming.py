@@ -11,7 +11,6 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-import numpy as np
 import torch
 from .files import InputError, new_folder, read_json, require_files, write_json
 from .model import EmotionClassifier
