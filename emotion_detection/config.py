@@ -69,7 +69,7 @@ _hints = typing.get_type_hints(TrainingArguments)
 _own = {'output_dir', 'logging_dir', 'hub_token', 'push_to_hub_token'} # set by the command, or secrets: never in a file
 PhaseSection = create_model('PhaseSection', __base__=Section, __doc__="Names of `TrainingArguments`, and two of ours.",
     early_stopping_patience=(int|None, None), # Evaluations without a better score before training stops
-    replay_fraction=(float, Field(0.0, ge=0, le=1)), # Share of phase 1's training texts that phase 2 sees again
+    replay_fraction=(float, Field(0.0, ge=0, le=1)), # Share of phase 1's training texts in each epoch of phase 2, other ones every time
     **{f.name: (_simple(_hints[f.name]), None) for f in dataclasses.fields(TrainingArguments) if f.name not in _own})
 
 def training_arguments(
@@ -92,7 +92,9 @@ class Config(Section):
 
 # %% ../nbs/02a_config.ipynb #caaa4999
 class _Loader(yaml.SafeLoader):
-    "YAML in which 2e-5 is a number"
+    "YAML in which 2e-5 is a number, and `no` a word: `eval_strategy: no`"
+_Loader.yaml_implicit_resolvers = {c: [r for r in rs if r[0] != 'tag:yaml.org,2002:bool'] for c,rs in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_Loader.add_implicit_resolver('tag:yaml.org,2002:bool', re.compile(r'^(true|false)$', re.I), list('tTfF'))
 _Loader.add_implicit_resolver('tag:yaml.org,2002:float', re.compile(r'^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$'), list('-+0123456789.'))
 
 def parse_yaml(

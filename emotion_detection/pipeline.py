@@ -16,6 +16,7 @@ from .export import export_onnx
 from .files import InputError
 from .phase2 import train_phases
 from .quantization import quantize_int8
+from .trainer import end_processes
 
 # %% ../nbs/07a_pipeline.ipynb #f2420c36
 def say(
@@ -45,11 +46,13 @@ def run_pipeline(
     config:Config,
     output_dir:str|os.PathLike='outputs', # The four folders are made in it; folders of an earlier run are replaced one by one
     token:str|None=None, # Hub token, kept nowhere
-)->pd.DataFrame: # See `compare_folders`
+    resume:bool=False, # Go on where an interrupted run stopped
+)->pd.DataFrame|None: # See `compare_folders`; `None` in all processes but the main one
     "Train both phases, export, quantise and compare."
     output_dir = Path(output_dir)
     if output_dir.exists() and not output_dir.is_dir(): raise InputError(f"{output_dir} is a file; name a folder for the outputs")
-    final, one, two = train_phases(config, output_dir, token)
+    final, one, two = train_phases(config, output_dir, token, resume)
+    if not end_processes(): return
     folders = [output_dir/'phase1_final', final, *export_all(final, output_dir, config)]
     say('evaluate: test texts of both languages')
     return compare_folders(folders, one, two)

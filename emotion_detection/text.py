@@ -9,9 +9,10 @@ __all__ = ['NORMALISER_VERSION', 'drop_unseen', 'normalise', 'text_key']
 import html
 import re
 import unicodedata
+from itertools import groupby
 
 # %% ../nbs/00a_text.ipynb #58d57c8a
-NORMALISER_VERSION = 1
+NORMALISER_VERSION = 2
 
 # %% ../nbs/00a_text.ipynb #db107fd6
 _UNSEEN = {'Cc', 'Cf', 'Cs'}  # control, format (zero-width and direction marks), surrogate
@@ -28,6 +29,7 @@ def drop_unseen(
     text:str, # Any text, lone surrogates included
 )->str: # White space becomes a space, a lone surrogate U+FFFD, other unseen characters vanish
     "Remove characters without a picture, but keep the joiners inside emoji."
+    if text.isprintable(): return text
     out = []
     for i,c in enumerate(text):
         cat = unicodedata.category(c)
@@ -38,25 +40,41 @@ def drop_unseen(
     return ''.join(out)
 
 # %% ../nbs/00a_text.ipynb #0f640f77
-_BREAK = re.compile(r'<\s*br\s*/?\s*>', re.I)
+_BREAK = re.compile(r'<\s*(?:/\s*)?br\s*(?:/\s*)?>', re.I)
 _URL = re.compile(r'\b(?:https?://|www\.)\S+', re.I)
 _USER = re.compile(r'(?<![\w@/.])(?:@\w+|/?u/[\w-]{3,})')
 _RUN = re.compile(r'([^\s\d])\1{3,}')
 
 # %% ../nbs/00a_text.ipynb #5528f37c
+def _unescape(text):
+    "`html.unescape`, also for character numbers that Python does not read"
+    if '&#' in text: text = re.sub(r'&#\d{8,};?', '\ufffd', re.sub(r'&#0+(?=\d)', '&#', text, flags=re.A), flags=re.A)
+    return html.unescape(text)
+
+_LONG = re.compile('[^\x00-\u02ff]{33,}')  # marks follow U+02FF; a sort of 32 takes no time
+
+def _sort_marks(match):
+    "Runs of marks in canonical order, which is the order that NFC would put them in"
+    chars = ''.join(unicodedata.normalize('NFD', c) for c in match[0])
+    return ''.join(''.join(sorted(g, key=unicodedata.combining)) for _,g in groupby(chars, lambda c: unicodedata.combining(c) > 0))
+
+# %% ../nbs/00a_text.ipynb #afc38eba
 def _normalise_once(text):
-    text = unicodedata.normalize('NFC', drop_unseen(text))
-    text = _BREAK.sub(' ', html.unescape(text))
+    text = unicodedata.normalize('NFC', _LONG.sub(_sort_marks, drop_unseen(text)))
+    text = _BREAK.sub(' ', _unescape(text))
     text = _USER.sub('@user', _URL.sub('http', text))
     return ' '.join(_RUN.sub(r'\1\1\1', text).split())
 
-# %% ../nbs/00a_text.ipynb #48f84d2a
+# %% ../nbs/00a_text.ipynb #4ea6ff3f
 def normalise(
     text:str, # Any `str`; `TypeError` for anything else
 )->str: # Composed (NFC), one line, no unseen characters; may be empty
     "The form of `text` that every tokenizer in this project sees."
     if not isinstance(text, str): raise TypeError(f"text must be a str, not {type(text).__name__}")
-    while (new := _normalise_once(text)) != text: text = new
+    rounds = 0
+    while (new := _normalise_once(text)) != text:
+        rounds += 1
+        text = new if rounds < 8 else new.replace('&', ' ')
     return text
 
 # %% ../nbs/00a_text.ipynb #834d80f1
@@ -64,4 +82,6 @@ def text_key(
     text:str, # Any text
 )->str: # Two texts with one key are the same comment
     "What duplicates are found by: the normalised text without regard to case."
-    return normalise(text).casefold()
+    key = normalise(text)
+    while (folded := key.casefold()) != key and (new := normalise(folded)) != key: key = new
+    return key
