@@ -6,8 +6,8 @@
 __all__ = ['SPLITS', 'Source', 'bundled_path', 'find_files', 'csv_options', 'text_columns', 'load_rows', 'quiet', 'load_local',
            'divide', 'HubUnreachable', 'hub_commit', 'hub_error', 'commit_of', 'hub_cached', 'http_failure', 'from_hub',
            'hub_download', 'explain_reading', 'load_hub', 'Examples', 'label_columns', 'row_decoder', 'decode_value',
-           'used_columns', 'decode_rows', 'majority', 'class_counts', 'split_of', 'split_examples', 'drop_leaks',
-           'own_ids', 'DataModule', 'encode']
+           'used_columns', 'decode_rows', 'majority', 'by_rating', 'class_counts', 'split_of', 'split_examples',
+           'drop_leaks', 'own_ids', 'DataModule', 'encode']
 
 # %% ../nbs/00c_data.ipynb #ae6569c3
 import csv
@@ -434,6 +434,14 @@ def majority(
     order = [LABEL2ID[l] for l in PRIORITY]
     best = [max(order, key=lambda k: (v[k], -order.index(k))) for v in examples.votes]
     return Examples(examples.text, [[float(k==b) for k in range(len(LABELS))] for b in best], examples.id, examples.language)
+
+def by_rating(
+    examples:Examples,
+)->Examples: # One row per vote
+    "Take votes apart again, as `targets: rows` has them."
+    rows = [(t, [float(k==j) for j in range(len(v))], i, l) for t,v,i,l in zip(examples.text, examples.votes, examples.id, examples.language)
+            for k,n in enumerate(v) for _ in range(int(n))]
+    return Examples(*map(list, zip(*rows)))
 
 # %% ../nbs/00c_data.ipynb #2f0a2cf1
 def class_counts(

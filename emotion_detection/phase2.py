@@ -15,7 +15,7 @@ from .data import DataModule
 from .data_report import check_counts
 from .model import EmotionClassifier
 from .phase1 import is_done, load_phases, open_run, run_identity, save_phase, train_phase1
-from .trainer import processes, train_classifier
+from .trainer import processes, train_classifier, trainer_arguments
 
 # %% ../nbs/04_phase2.ipynb #f3c96b4e
 def train_phase2(
@@ -44,6 +44,7 @@ def train_phases(
 )->tuple[Path,DataModule,DataModule]: # The folder `final_model`, the data of both phases
     "Load the data, train phase 1, go on with phase 2."
     output_dir = Path(output_dir)
+    for section in (config.phase1, config.phase2): trainer_arguments(section, output_dir, config.seed)  # wrong settings show now, not after phase 1
     with processes().main_process_first(): one, two = load_phases(config, token)
     if processes().is_main_process:
         for check in check_counts(one) + check_counts(two):
@@ -51,6 +52,7 @@ def train_phases(
     run_id = open_run(output_dir, run_identity(config, one, two), resume)
     first, final = output_dir/'phase1_final', output_dir/'final_model'
     if not (resume and is_done(first, run_id)): train_phase1(config, one, output_dir, two.train.text, token, resume, run_id)
+    if processes().is_main_process: shutil.rmtree(output_dir/'checkpoints'/'phase1', ignore_errors=True)  # several GB at full size
     if not (resume and is_done(final, run_id)): train_phase2(config, first, one, two, output_dir, resume, run_id)
     if processes().is_main_process: shutil.rmtree(output_dir/'checkpoints')
     return final, one, two
