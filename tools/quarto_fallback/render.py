@@ -31,7 +31,9 @@ def project(folder):
         except FileNotFoundError: raise RenderError(f'there is no {name} in {folder.name}/') from None
     def merge(a, b): return a | {k: merge(a[k], v) if isinstance(v, dict) and isinstance(a.get(k), dict) else v for k,v in b.items()}
     conf = read('_quarto.yml')
-    for name in conf.get('metadata-files', []): conf = merge(conf, read(name))
+    for name in conf.get('metadata-files', []):
+        if (folder/f'{name}.bak').exists() and not (folder/name).exists(): continue  # nbdev_readme hides the sidebar, to have one page rendered
+        conf = merge(conf, read(name))
     return conf
 
 
