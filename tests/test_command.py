@@ -120,7 +120,7 @@ BAD = {
     'empty file': (['predict', '--model_path', '{o}/int8', '--input', 'empty.txt', '--output', 'out.jsonl'], 'no texts'),
     'unknown key': (['train', '--config', 'quickstart', '--set', 'phase1.lerning_rate=1'], 'did you mean learning_rate?'),
     'unknown config': (['train', '--config', 'quikstart'], 'quikstart'),
-    'unknown label': (['train', '--config', 'quickstart', '--set', 'data.phase1.source=label.csv'], "row 2 of label.csv: unknown label 'hapy'"),
+    'unknown label': (['train', '--config', 'quickstart', '--set', 'data.phase1.source=label.csv'], "row 2 of label.csv (train): unknown label 'hapy'"),
     'csv without columns': (['train', '--config', 'quickstart', '--set', 'data.phase1.source=a.csv'], "no column 'text'"),
     'settings that clash': (['train', '--config', 'quickstart', '--set', 'phase1.save_strategy=hourly', '--output_dir', 'nowhere'], 'do not go together'),
     'no checkpoint of this run': (['train', '--config', 'quickstart', '--resume', '--set', 'data.phase1.source=none.csv'], 'none.csv'),
