@@ -8,9 +8,9 @@ from conftest import EMOTION, ENV, emotion
 from safetensors.numpy import load_file
 
 BIN = Path(sys.executable).parent
-LAUNCHERS = {'torchrun': [BIN/'torchrun', '--nproc_per_node', '2', '--master_port', '29531'],
+LAUNCHERS = {'torchrun': [BIN/'torchrun', '--standalone', '--nproc_per_node', '2'],
              # `--cpu` would start one process, or ask for mpirun; `--multi_gpu` is torchrun's way of starting, and here it finds no GPU.
-             'accelerate': [BIN/'accelerate', 'launch', '--multi_gpu', '--num_processes', '2', '--num_machines', '1', '--mixed_precision', 'no', '--dynamo_backend', 'no', '--main_process_port', '29532']}
+             'accelerate': [BIN/'accelerate', 'launch', '--multi_gpu', '--num_processes', '2', '--num_machines', '1', '--mixed_precision', 'no', '--dynamo_backend', 'no', '--main_process_port', '0']}
 # 704 of 728 training texts would divide evenly; what does not is filled up, so the two runs differ by a few texts and by rounding.
 RECIPE = [f'--set={s}' for s in ('model.scratch.hidden_size=64', 'model.scratch.dropout=0', 'phase1.num_train_epochs=4', 'phase1.learning_rate=3e-3',
           'phase2.num_train_epochs=4', 'phase2.learning_rate=3e-3')]
