@@ -202,8 +202,9 @@ def cmd_data(args):
     from emotion_detection.phase1 import load_phases, start_tokenizer
     config, token = load_config(args.config, args.set), hub_token(args)
     one, two = load_phases(config, token)
+    tokenizer = None
     try: tokenizer = start_tokenizer(config, one.train.text + two.train.text, token)
-    except InputError as e: tokenizer = print(f"no token lengths: {e}", file=sys.stderr)
+    except InputError as e: print(f"no token lengths: {e}", file=sys.stderr)
     measure = {'tokenizer': tokenizer, 'max_length': config.model.max_length}
     reports = save_report(args.output_dir, one, two, **measure) if args.output_dir else [data_report(dm, **measure) for dm in (one, two)]
     for warning in (w for r in reports for w in r['warnings']): print(f'warning: {warning}', file=sys.stderr)
@@ -235,11 +236,11 @@ def _config_arguments(p, required=True):
 # %% ../nbs/08_cli.ipynb #624b40ec
 def build_parser()->argparse.ArgumentParser:
     "All commands and their arguments."
-    parser = _Parser(prog='emotion', description='Emotion detection in English and Vietnamese: positive, negative, surprise, neutral.')
+    parser = _Parser(prog='emotion', allow_abbrev=False, description='Emotion detection in English and Vietnamese: positive, negative, surprise, neutral.')
     parser.add_argument('--version', action='version', version=f'emotion_detection {__version__}')
     commands = parser.add_subparsers(dest='command', required=True, parser_class=_Parser)
     def add(name, run, *, config=None, output=None, model='--model_path', json=False):
-        p = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+        p = commands.add_parser(name, help=run.__doc__, description=run.__doc__, allow_abbrev=False)  # `--hf_tok` would slip past `hide_token`
         p.set_defaults(run=run)
         if model: p.add_argument(model, required=True, metavar='DIR', help='model folder')
         if config is not None: _config_arguments(p, config)
