@@ -7,6 +7,7 @@ __all__ = ['SPECIAL_TOKENS', 'Scratch', 'unigram_tokenizer', 'train_tokenizer', 
 
 # %% ../nbs/02_model.ipynb #9dcb0419
 import io
+import json
 import os
 import re
 import warnings
@@ -101,6 +102,25 @@ def from_scratch(cls:EmotionClassifier,
         max_position_embeddings=max_length+2, hidden_dropout_prob=shape.dropout, attention_probs_dropout_prob=shape.dropout,
         bos_token_id=0, pad_token_id=1, eos_token_id=2, num_labels=len(LABELS))
     return cls(XLMRobertaForSequenceClassification(config), tok, max_length)
+
+# %% ../nbs/02_model.ipynb #96ab24d2
+@patch(cls_method=True)
+def full_size(cls:EmotionClassifier,
+    texts:list[str], # For the tokenizer; as many as there are, so that texts have as many tokens as usual
+    vocab_size:int=250_002, # Tokens; XLM-R's number
+    num_hidden_layers:int=12, # XLM-R base's number
+    seed:int=0, # Of the random weights
+)->EmotionClassifier: # 278 million parameters, `max_length` 128
+    "XLM-R base's shape with random weights, for measurements."
+    spec = json.loads(train_tokenizer(texts, 30_000, lowercase=False).backend_tokenizer.to_str())
+    spec['added_tokens'] = [t | {'id': vocab_size-1} if t['content']=='<mask>' else t for t in spec['added_tokens']]
+    pieces = spec['model']['vocab']
+    lowest = min(score for _,score in pieces)
+    pieces += [[f'\ue000{i:05d}', lowest-i*1e-5] for i in range(vocab_size-1-len(pieces))] + [['<mask>', 0.]]
+    tok = XLMRobertaTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(spec)), model_max_length=128)
+    set_seed(seed)
+    config = XLMRobertaConfig(vocab_size=vocab_size, num_hidden_layers=num_hidden_layers, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5, num_labels=len(LABELS))
+    return cls(XLMRobertaForSequenceClassification(config), tok)
 
 # %% ../nbs/02_model.ipynb #b0ddddb9
 @contextmanager
