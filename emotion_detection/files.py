@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SEAL', 'InputError', 'GateError', 'is_full', 'explain_full_disk', 'new_folder', 'write_text', 'write_json',
-           'read_json', 'file_hashes', 'seal_folder', 'broken_seal', 'require_files', 'folder_mb', 'require']
+           'read_json', 'file_hash', 'file_hashes', 'seal_folder', 'broken_seal', 'require_files', 'folder_mb',
+           'require']
 
 # %% ../nbs/00b_files.ipynb #04c5f056
 import errno
@@ -13,7 +14,7 @@ import importlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -102,14 +103,19 @@ def read_json(
 # %% ../nbs/00b_files.ipynb #352f242d
 SEAL = 'seal.json'
 
+def file_hash(
+    path:str|os.PathLike,
+)->str: # sha256, 64 hexadecimal digits
+    "What identifies a file's bytes."
+    with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
+
 def file_hashes(
     folder:str|os.PathLike,
-)->dict[str,str]: # Path within the folder to sha256, the seal itself left out
+    leave_out:Iterable[str]=(SEAL,), # Names of files that do not count
+)->dict[str,str]: # Path within the folder to sha256
     "What a folder holds."
     folder = Path(folder)
-    def sha256(path):
-        with path.open('rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
-    return {p.relative_to(folder).as_posix(): sha256(p) for p in sorted(folder.rglob('*')) if p.is_file() and p.name != SEAL}
+    return {p.relative_to(folder).as_posix(): file_hash(p) for p in sorted(folder.rglob('*')) if p.is_file() and p.name not in leave_out}
 
 def seal_folder(
     folder:str|os.PathLike, # Everything is written
