@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['load_phases', 'run_identity', 'difference', 'run_name', 'is_done', 'begun', 'open_run', 'start_classifier',
-           'start_tokenizer', 'encoder_of', 'save_phase', 'train_phase1']
+           'start_tokenizer', 'encoder_of', 'licence_of', 'local_name', 'without_paths', 'save_phase', 'train_phase1']
 
 # %% ../nbs/03_phase1.ipynb #596cda2a
+import dataclasses
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ import shutil
 from pathlib import Path
 import matplotlib.pyplot as plt
 from .config import Config
-from .data import DataModule
+from .data import DataModule, Source
 from .data_report import data_report, fingerprint, report_table
 from .files import InputError, new_folder, read_json, write_json
 from .model import EmotionClassifier, load_tokenizer, train_tokenizer
@@ -126,6 +127,25 @@ def encoder_of(
     "Where training started from."
     return {'name': config.model.name or 'from scratch', 'commit': getattr(classifier.model.config, '_commit_hash', None)}
 
+def licence_of(
+    source:Source,
+)->str: # Its licence, or that none is stated: silence is not a permission
+    "What may be done with a source."
+    return source.licence or ('CC0 1.0' if source.source.startswith('bundled:') else f'not stated ({local_name(source.source)})')
+
+def local_name(
+    text:str|None, # Hub id, `bundled:…`, or a path
+)->str|None: # Of a path its last part
+    "A source or an encoder without the folders of this machine."
+    return Path(text).name if text and Path(text).expanduser().exists() else text
+
+def without_paths(
+    config:Config,
+)->Config: # Folders and files of this machine by their names only
+    "A configuration that may be published."
+    data = {p: dataclasses.replace(s, source=local_name(s.source), held_out=local_name(s.held_out)) for p,s in (('phase1', config.data.phase1), ('phase2', config.data.phase2))}
+    return config.model_copy(update={'data': config.data.model_copy(update=data), 'model': config.model.model_copy(update={'name': local_name(config.model.name)})})
+
 def save_phase(
     run:Training,
     folder:str|os.PathLike, # Appears when everything is written
@@ -134,12 +154,13 @@ def save_phase(
     **more, # More for `training_summary.json`
 ):
     "Write a complete model folder: weights, config, tokenizer, `training_summary.json`, `learning_curve.png`. In the main process only; all wait for it."
-    licences = sorted({dm.source.licence for dm in data if dm.source.licence})
+    licences, public = sorted({licence_of(dm.source) for dm in data}), without_paths(config)
     run.classifier.model.config.emotion_detection |= {'licences': licences}
     if processes().is_main_process:
         with new_folder(folder) as new:
             run.classifier.save(new)
-            write_json(new/'training_summary.json', training_summary(run, config, data=[data_report(dm) for dm in data], encoder=encoder_of(config, run.classifier), **more))
+            reports = [data_report(dm) | {k: local_name(getattr(dm.source, k)) for k in ('source', 'held_out')} for dm in data]
+            write_json(new/'training_summary.json', training_summary(run, public, data=reports, encoder=encoder_of(public, run.classifier), **more))
             figure = plot_history(run.history, more.get('phase', 'Learning curve'))[0].figure
             figure.savefig(new/'learning_curve.png', dpi=120); plt.close(figure)
     processes().wait_for_everyone()
