@@ -41,7 +41,7 @@ def find_onnx(
     folder:str|os.PathLike,
 )->Path|None: # Its `.onnx` file; `None` when it has none, `InputError` when it has several
     "The ONNX file of a model folder."
-    found = sorted(Path(folder).glob('*.onnx'))
+    found = sorted([*Path(folder).glob('*.onnx'), *Path(folder).glob('onnx/*.onnx')])
     if len(found) > 1: raise InputError(f"{folder} has several .onnx files, {found[0].name} and {found[1].name}; keep one")
     return found[0] if found else None
 
