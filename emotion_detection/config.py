@@ -14,7 +14,7 @@ import re
 import typing
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from transformers import TrainingArguments
@@ -57,7 +57,11 @@ class QuantizationSection(Section):
     enabled:bool = True # Quantise after the export
     per_channel:bool = True # One scale per output channel of a weight
     reduce_range:bool = True # 7-bit weights: no saturation on x86 without VNNI
-    op_types:list[str] = ['MatMul', 'Gather'] # Operators whose weights become INT8; Gather is the embedding table
+    op_types:list[Literal['MatMul','Gather']] = ['MatMul', 'Gather'] # Operators whose weights become INT8; Gather is the embedding table
+    min_agreement:float = Field(0.985, ge=0, le=1) # The gate: share of each language's dev texts that get FP32's label
+    max_f1_drop:float = Field(0.005, ge=0) # The gate: fall of each language's macro-F1 against FP32, in [0, 1]
+    max_fp32:float = Field(0.25, ge=0, le=1) # Share of the nodes that may stay in FP32 so that the gate is passed
+    search_texts:int = Field(512, ge=1) # Dev texts per language to search these nodes with; the gate itself takes all
 
 # %% ../nbs/02a_config.ipynb #165841bd
 def _simple(hint):
