@@ -51,6 +51,7 @@ class ExportSection(Section):
     enabled:bool = True # Export after training
     opset:int = Field(18, ge=14) # ONNX operator set
     tolerance:float = Field(1e-4, gt=0) # Largest difference of a logit between PyTorch and ONNX
+    target_accuracy:float|None = Field(None, gt=0, le=1) # Share of answers that should be right on the dev texts; less sure ones get no label. Default: all texts get one
 
 class QuantizationSection(Section):
     "ONNX FP32 to INT8."
@@ -61,6 +62,7 @@ class QuantizationSection(Section):
     min_agreement:float = Field(0.985, ge=0, le=1) # The gate: share of each language's dev texts that get FP32's label
     max_f1_drop:float = Field(0.005, ge=0) # The gate: fall of each language's macro-F1 against FP32, in [0, 1]
     max_fp32:float = Field(0.25, ge=0, le=1) # Share of the nodes that may stay in FP32 so that the gate is passed
+    external_data_mb:float = Field(32., ge=0) # Larger graphs keep their weights in a file beside them, which is mapped into memory
     search_texts:int = Field(512, ge=1) # Dev texts per language to search these nodes with; the gate itself takes all
 
 # %% ../nbs/02a_config.ipynb #165841bd

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['MIN_ROWS', 'SWITCH', 'read_graph', 'weight_nodes', 'quantize_tables', 'quantize_file', 'int8_weights', 'graph_probs',
            'progress', 'one_text_drop', 'compare_probs', 'gate_failure', 'Gate', 'both_ways', 'sensitivities', 'fewest',
-           'find_faults', 'say_trial', 'quantize_gated', 'quantize_int8', 'plot_sensitivity', 'save_plot']
+           'find_faults', 'say_trial', 'quantize_gated', 'spread_weights', 'describe_int8', 'quantize_int8',
+           'plot_sensitivity', 'save_plot']
 
 # %% ../nbs/06_quantization.ipynb #8e6fedf2
 import logging
@@ -27,12 +28,14 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.onnx_model import ONNXModel
 from sklearn.metrics import confusion_matrix
 from tqdm.auto import tqdm
+from .artefact import MANIFEST, check_files, read_canary, write_manifest
 from .config import QuantizationSection
 from .data import DataModule
 from .data_mapping import LABELS
 from .files import GateError, InputError, folder_mb, new_folder, read_json, require_files, write_json
 from .metrics import emotion_scores
-from .predict import cpu_count, find_onnx, load_tokenizer
+from .predict import ask_canary, load_tokenizer
+from .runtime import cpu_count, find_onnx, onnx_backend, open_session
 
 # %% ../nbs/06_quantization.ipynb #0804574d
 MIN_ROWS = 1000
@@ -112,9 +115,7 @@ def graph_probs(
     path:str|os.PathLike, # `.onnx` file; an input `int8:<node>` is a switch, see below
 )->Callable: # From lists of token ids (and names of nodes for FP32) to probabilities, shape `(N, K)`
     "A graph as a function, one text per run and several runs at a time."
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
-    session = ort.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    session = open_session(path)
     names = [i.name for i in session.get_inputs()]
     def probs(token_ids, in_fp32=(), desc='compare'):
         switches = {n: np.array(n.removeprefix(SWITCH) not in in_fp32) for n in names if n.startswith(SWITCH)}
@@ -319,6 +320,31 @@ def quantize_gated(
     return {'nodes': len(nodes), 'in_fp32': kept, 'before': before, 'after': after, 'sensitivity': blame, 'trials': trials}
 
 # %% ../nbs/06_quantization.ipynb #7f7aa766
+def spread_weights(
+    path:str|os.PathLike, # `.onnx` file
+    above_mb:float=32., # Smaller files stay in one piece
+)->bool: # Was it large enough?
+    "Move the weights of a large graph into `<name>_data` beside it, which a reader maps into memory instead of copying."
+    path = Path(path)
+    if path.stat().st_size <= 1e6*above_mb: return False
+    model = onnx.load(path); path.unlink()
+    onnx.save(model, path, save_as_external_data=True, location=f'{path.name}_data', size_threshold=1024)
+    return True
+
+def describe_int8(
+    folder:Path, # Everything else is in it
+    manifest:dict, # Of the FP32 folder
+    report:dict, # From `quantize_gated`
+):
+    "The manifest of an INT8 folder: what FP32's says, the gate's figures, and how far the canary's answers are from FP32's."
+    inherited = {k: manifest.get(k) for k in ('max_length', 'licences', 'metrics', 'export', 'trimming')}
+    rows = ask_canary(read_canary(folder), load_tokenizer(folder, manifest['max_length']), onnx_backend(find_onnx(folder)))
+    largest = max(r['gap'] for r in rows)
+    scores = {f'macro_f1_{lang}': f['f1_int8'] for lang,f in report['after'].items()}
+    write_manifest(folder, find_onnx(folder).relative_to(folder).as_posix(), 'int8', **inherited | {'calibration': None, 'metrics': {'validation': scores}, 'quantization': {k: report[k] for k in ('nodes', 'in_fp32', 'after')},
+        'canary': {'texts': len(rows), 'largest': round(largest, 6), 'tolerance': round(max(.02, 2*largest), 6)}})
+
+# %% ../nbs/06_quantization.ipynb #60df4bcb
 def quantize_int8(
     onnx_dir:str|os.PathLike, # FP32 ONNX folder; `InputError` when it is none
     output_dir:str|os.PathLike, # INT8 folder to make; `GateError` and no folder when INT8 does not answer as FP32
@@ -328,15 +354,17 @@ def quantize_int8(
     "ONNX FP32 to dynamic INT8 that passes the gate."
     options, source = options or QuantizationSection(), find_onnx(onnx_dir)
     onnx_dir = require_files(onnx_dir, 'config.json', 'tokenizer.json', str(source.relative_to(onnx_dir) if source else 'onnx/model.onnx'), kind='ONNX model')
-    gate = Gate(onnx_dir, data, options)
+    manifest, gate = check_files(onnx_dir), Gate(onnx_dir, data, options)
     with new_folder(output_dir) as new:
         (new/'onnx').mkdir()
         report = quantize_gated(source, new/'onnx'/'model_quantized.onnx', gate, options)
         for file in onnx_dir.iterdir():
-            if file.suffix in ('.json', '.txt', '.model') and file.name not in ('manifest.json', 'canary.json'): shutil.copy(file, new)
+            if file.suffix in ('.json', '.txt', '.model') and file.name != MANIFEST: shutil.copy(file, new)
         mb = {'fp32': source.stat().st_size/1e6, 'int8': folder_mb(new/'onnx')}
         write_json(new/'quantization_report.json', {'min_agreement': options.min_agreement, 'max_f1_drop': options.max_f1_drop, 'mb': mb} | report)
         if report['sensitivity']: save_plot(report, new/'quantization_search.png')
+        if spread_weights(find_onnx(new), options.external_data_mb): write_json(new/'config.json', read_json(new/'config.json') | {'transformers.js_config': {'use_external_data_format': True}})
+        describe_int8(new, manifest, report)
     return Path(output_dir)
 
 # %% ../nbs/06_quantization.ipynb #8fb083fd
