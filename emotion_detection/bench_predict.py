@@ -111,14 +111,14 @@ def open_openvino(folder, threads, mode):
     return lambda text: labels([tok.encode(text).ids])[0], many
 
 # %% ../nbs/07c_bench_predict.ipynb #3d6ef04e
-def memory()->dict[str,float]: # MB of 10^6 bytes: `rss_mb` (resident), `peak_mb` (most so far, where the system knows)
-    "Memory of this process."
-    try: lines = [l.split() for l in Path('/proc/self/status').read_text().splitlines()]
-    except OSError:
-        psutil = importlib.import_module('psutil')
-        return {'rss_mb': psutil.Process().memory_info().rss/1e6, 'peak_mb': float('nan')}
-    kb = {l[0]: int(l[1]) for l in lines if l[0] in ('VmRSS:', 'VmHWM:')}
-    return {'rss_mb': kb['VmRSS:']*1024/1e6, 'peak_mb': kb['VmHWM:']*1024/1e6}
+def memory()->dict[str,float]: # MB of 10^6 bytes: `rss_mb` (resident), `pss_mb` (what is shared counts in part), `peak_mb` (most ever resident)
+    "Memory of this process; NaN for what only Linux knows."
+    kb = {}
+    for name in ('status', 'smaps_rollup'):
+        try: kb |= {l.split()[0]: int(l.split()[1]) for l in Path(f'/proc/self/{name}').read_text().splitlines() if l.endswith(' kB')}
+        except OSError: pass
+    if 'VmRSS:' not in kb: kb['VmRSS:'] = importlib.import_module('psutil').Process().memory_info().rss/1024
+    return {key: kb.get(name, float('nan'))*1024/1e6 for key,name in (('rss_mb', 'VmRSS:'), ('pss_mb', 'Pss:'), ('peak_mb', 'VmHWM:'))}
 
 # %% ../nbs/07c_bench_predict.ipynb #dcf38116
 OPEN = {'pipeline': open_pipeline, 'optimum': open_optimum, 'openvino': open_openvino, 'ours': open_ours}
@@ -232,19 +232,22 @@ def run_rounds(
     singles:int, # Texts asked one by one
     starts:int, # Cold starts of each
     threads:int,
-)->list[dict]: # Per contender: lists `starts`, `singles`, `many` with an item per round, `labels`, `state`
+)->list[dict]: # Per contender: lists `starts`, `singles`, `many` with an item per round, `labels`; memory `loaded` and in the end
     "Everything that is measured on a clock, by turns."
     got = [{'starts': [], 'singles': [], 'many': [], 'labels': []} for _ in entered]
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(c, threads)) for c in entered]
-        for w in workers: w.ask('one', texts[:3]); w.ask('many', texts[:BATCH])  # warm-up
+        for w,g in zip(workers, got):
+            w.ask('one', texts[:3])
+            g['loaded'] = w.ask('state')
+            w.ask('many', texts[:BATCH])  # warm-up
         for i in range(rounds):
             one, many = texts[:singles][i::rounds], texts[singles:][i::rounds]
             for k in _turns(len(workers), i):
                 a, b = workers[k].ask('one', one), workers[k].ask('many', many)
                 got[k]['singles'].append(a['seconds']); got[k]['many'].append(b['seconds']); got[k]['labels'] += a['labels'] + b['labels']
             _say(f'bench: round {i+1}/{rounds}')
-        for w,g in zip(workers, got): g['state'] = w.ask('state')
+        for w,g in zip(workers, got): g['end'] = w.ask('state')
     for i in range(starts):
         for k in _turns(len(entered), i): got[k]['starts'].append(cold_start(entered[k], texts[0], threads))
         _say(f'bench: cold starts {i+1}/{starts}')
@@ -269,11 +272,11 @@ def summarise(
     spread = lambda rounds: max(rounds)/min(rounds)
     faster = lambda key, of=lambda r: r: float(np.median([of(f)/of(g) for f,g in zip(first[key], got[key])]))
     medians, size = [np.median(r) for r in got['singles']], weights_mb(contender.folder)
-    every, state = 1e3*np.concatenate(got['singles']), got['state']
+    every, end = 1e3*np.concatenate(got['singles']), got['end']
     n = len(got['labels'])-len(every)
     return {'name': contender.name, 'ms_p50': float(np.median(every)), 'ms_p95': float(np.percentile(every, 95)), 'ms_spread': spread(medians),
         'texts_per_second': n/sum(got['many']), 'many_s': sum(got['many']), 'many_spread': spread(got['many']), 'cold_start_s': float(np.median(got['starts'])), 'cold_spread': spread(got['starts']),
-        'rss_mb': state['rss_mb'], 'peak_mb': state['peak_mb'], 'weights_mb': size, 'besides_mb': state['rss_mb']-size, 'disk_mb': folder_mb(contender.folder),
+        'loaded_mb': got['loaded']['rss_mb'], 'rss_mb': end['rss_mb'], 'pss_mb': end['pss_mb'], 'peak_mb': end['peak_mb'], 'weights_mb': size, 'besides_mb': end['rss_mb']-size, 'disk_mb': folder_mb(contender.folder),
         'agreement': float(np.mean([a==b for a,b in zip(first['labels'], got['labels'], strict=True)])),
         'latency_ratio': faster('singles', np.median), 'throughput_ratio': faster('many'), 'cold_ratio': faster('starts')}
 
@@ -328,7 +331,7 @@ def full_size_folders(
     output_dir:str|os.PathLike, # About 4 GB; folders that are there already are kept
     texts:list[str], # For the tokenizer and for trimming: training texts
 )->dict: # For `bench_predict`
-    "The forms of a model of XLM-R base's shape, random weights."
+    "The forms of a model of XLM-R base's shape, random weights; `openvino` takes part when it is there."
     from emotion_detection.export import export_onnx
     from emotion_detection.model import EmotionClassifier
     from emotion_detection.trimming import trim_model
@@ -339,7 +342,7 @@ def full_size_folders(
              'trimmed': lambda to: trim_model(d/'pytorch', texts, to), 'onnx_trimmed': lambda to: export_onnx(d/'trimmed', to), 'int8_trimmed': lambda to: _quantize(d/'onnx_trimmed', to)}
     for name,make in steps.items():
         if not (d/name).is_dir(): _say(f'bench: making {name} at full size'); make(d/name)
-    return {form: d/form for form in ('pytorch', 'onnx', 'int8', 'int8_trimmed')}
+    return {form: d/form for form in ('pytorch', 'onnx', 'int8', 'int8_trimmed', 'openvino') if (d/form).is_dir()}
 
 def _quantize(onnx_dir, output_dir):
     "INT8 without the gate, which random weights have no reason to pass"

@@ -53,7 +53,7 @@ def test_an_error_is_one_sentence(outputs, tmp_path):
     for contender in (Contender('ours', 'ours', tmp_path/'empty'), Contender('ours', 'ours', tmp_path/'nowhere')):
         with pytest.raises(InputError, match='^ours cannot be measured: ') as e, Worker(contender, 1) as w: w.ask('one', ['a'])
         assert '\n' not in str(e.value) and 'Traceback' not in str(e.value)
-    with pytest.raises(GateError, match='^pipeline cannot be measured: OSError: ') as e: cold_start(Contender('pipeline', 'pipeline', tmp_path/'empty'), 'a', 1)
+    with pytest.raises(GateError, match='^pipeline cannot be measured: [A-Za-z]*Error: ') as e: cold_start(Contender('pipeline', 'pipeline', tmp_path/'empty'), 'a', 1)
     assert '\n' not in str(e.value)
 
 
