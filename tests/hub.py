@@ -8,8 +8,9 @@
 
 It answers what `datasets`, `huggingface_hub` and `transformers` ask for: repository information, folder listings and files
 with HEAD, ETag, X-Repo-Commit, Content-Length and ranges; refusals carry the `X-Error-Code` headers of the real Hub.
+It takes uploads, too: new repositories and branches, large files through LFS (`basic`, one PUT each), commits that appear as a whole.
 """
-import hashlib, json, re, time, urllib.parse
+import base64, hashlib, json, re, time, urllib.parse
 from collections import namedtuple
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -19,13 +20,14 @@ Request = namedtuple('Request', 'method path auth range')
 
 
 class Refused(Exception):
-    def __init__(self, status, code=None, message='', headers=None): self.status, self.code, self.message, self.headers = status, code, message, headers or {}
+    def __init__(self, status, code=None, message='', headers=None, body=None): self.status, self.code, self.message, self.headers, self.body = status, code, message, headers or {}, body or {}
 
 
 class Hub:
     "Repositories, who may read them, faults, and the requests that came."
     def __init__(self):
         self.repos, self.readers, self.faults, self.requests, self.server = {}, {}, [], [], None
+        self.writers, self.objects = {}, {}  # token to the owners it may write for; sha256 to a large file
 
     def __enter__(self):
         self.server = ThreadingHTTPServer(('127.0.0.1', 0), type('Handler', (_Handler,), {'hub': self}))
@@ -45,17 +47,23 @@ class Hub:
         return {'HF_ENDPOINT': self.url, 'HF_HOME': str(home), 'HF_HUB_OFFLINE': '0', 'HF_HUB_ETAG_TIMEOUT': '10', 'HF_HUB_DOWNLOAD_TIMEOUT': '10',
                 'HF_HUB_DISABLE_TELEMETRY': '1', 'HF_UPDATE_DOWNLOAD_COUNTS': '0', 'HF_HUB_DISABLE_PROGRESS_BARS': '1', 'HF_DATASETS_DISABLE_PROGRESS_BARS': '1', 'HF_TOKEN': '', **more}
 
-    def add(self, name, files, kind='dataset', gated=False):
-        "A repository, or a further commit of it; returns the commit. A gated one is read with a token in `readers`."
+    def add(self, name, files, kind='dataset', gated=False, private=False, branch='main'):
+        "A repository, or a further commit of it; returns the commit. A gated one is read with a token in `readers`, a private one with a token of its owner."
         commit = hashlib.sha1(repr((name, sorted(files.items()))).encode()).hexdigest()
-        repo = self.repos.setdefault((kind, name), {'commits': {}})
+        repo = self.repos.setdefault((kind, name), {'commits': {}, 'branches': {}})
         repo['commits'][commit] = files
-        repo |= {'main': commit, 'gated': gated}
+        repo['branches'][branch] = commit
+        repo |= {'gated': gated, 'private': private}
         return commit
 
-    def token(self, value, *names):
-        "A token that is valid, and may read the gated repositories `names`."
-        self.readers[value] = set(names)
+    def files(self, name, kind='model', branch='main'):
+        "What a repository holds."
+        repo = self.repos[kind, name]
+        return repo['commits'][repo['branches'][branch]]
+
+    def token(self, value, *names, writes=()):
+        "A token that is valid, may read the gated repositories `names`, and write for the owners `writes`, of which the first is its own."
+        self.readers[value], self.writers[value] = set(names), list(writes)
 
     def fault(self, pattern, method='', cut=False, delay=0, status=0, times=10**9):
         "What happens to requests whose path matches: the body ends half-way, the answer is late, or an error."
@@ -71,9 +79,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self): self.answer()
     def do_HEAD(self): self.answer()
     def do_POST(self): self.answer()
+    def do_PUT(self): self.answer()
 
     def answer(self):
-        body = self.rfile.read(int(self.headers.get('Content-Length') or 0)).decode()
+        body = self.rfile.read(int(self.headers.get('Content-Length') or 0))
         url = urllib.parse.urlsplit(self.path)
         path, query = urllib.parse.unquote(url.path), dict(urllib.parse.parse_qsl(url.query))
         self.hub.requests.append(Request(self.command, path, self.headers.get('Authorization'), self.headers.get('Range')))
@@ -81,13 +90,15 @@ class _Handler(BaseHTTPRequestHandler):
         if fault: fault['times'] -= 1; time.sleep(fault['delay'])
         try:
             if fault and fault['status']: raise Refused(fault['status'], message='the stand-in was told to fail')
-            data, headers = self.route(path, query, urllib.parse.parse_qs(body))
+            if fault and fault['cut'] and self.command in ('PUT', 'POST'): self.close_connection = True; return  # as if half of it had come
+            if wrote := self.write(path, body): data, headers = wrote
+            else: data, headers = self.route(path, query, urllib.parse.parse_qs(body.decode()))
         except Refused as e: return self.refuse(e)
         try: self.send(data, headers, cut=bool(fault and fault['cut']))
         except (BrokenPipeError, ConnectionResetError): self.close_connection = True
 
     def refuse(self, e):
-        data = json.dumps({'error': e.message}).encode()
+        data = json.dumps({'error': e.message} | e.body).encode()
         self.send_response(e.status)
         if e.code: self.send_header('X-Error-Code', e.code)
         if e.message: self.send_header('X-Error-Message', e.message)
@@ -114,12 +125,15 @@ class _Handler(BaseHTTPRequestHandler):
         if m := re.fullmatch(r'/api/(dataset|model)s/([^/]+/[^/]+)/auth-check', path):
             self.find(m[1], m[2], None); self.permit(m[1], m[2])
             return self.as_json({})
+        if m := re.fullmatch(r'/api/models/([^/]+/[^/]+)/commits/(.+)', path):
+            self.find('model', m[1], m[2])
+            return self.as_json([{'id': c, 'title': '', 'message': '', 'authors': [], 'date': '2024-01-01T00:00:00.000Z'} for c in reversed(self.hub.repos['model', m[1]]['commits'])])
         if m := re.fullmatch(r'/api/(dataset|model)s/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+)(?:/(.*))?)?', path):
             kind, name, what, revision, folder = m.groups()
             commit, files = self.find(kind, name, revision)
             if what == 'tree': self.permit(kind, name); return self.as_json(self.tree(files, folder or '', query.get('recursive', '').lower() == 'true'))
             if what == 'paths-info': self.permit(kind, name); return self.as_json([e for e in self.tree(files, '', True) if e['path'] in form.get('paths', [])])
-            return self.as_json({'id': name, '_id': commit[:24], 'sha': commit, 'private': False, 'gated': 'manual' if self.hub.repos[kind, name]['gated'] else False, 'disabled': False,
+            return self.as_json({'id': name, '_id': commit[:24], 'sha': commit, 'private': self.hub.repos[kind, name]['private'], 'gated': 'manual' if self.hub.repos[kind, name]['gated'] else False, 'disabled': False,
                                  'downloads': 0, 'likes': 0, 'tags': [], 'lastModified': '2024-01-01T00:00:00.000Z', 'createdAt': '2024-01-01T00:00:00.000Z', 'siblings': [{'rfilename': f} for f in files]})
         if m := re.fullmatch(r'/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)', path):
             kind = 'dataset' if m[1] else 'model'
@@ -129,6 +143,57 @@ class _Handler(BaseHTTPRequestHandler):
             return files[m[4]], {'ETag': f'"{hashlib.sha1(files[m[4]]).hexdigest()}"', 'X-Repo-Commit': commit, 'Content-Type': 'application/octet-stream'}
         raise Refused(404, message='Sorry, we can\'t find the page you are looking for.')
 
+    def write(self, path, body):
+        "What an upload asks for; `None` for other requests."
+        if m := re.fullmatch(r'/lfs/([0-9a-f]{64})', path):
+            if self.command == 'PUT': self.hub.objects[hashlib.sha256(body).hexdigest()] = body
+            if m[1] not in self.hub.objects: raise Refused(400, message='The file is not what was announced')
+            return self.as_json({})
+        if path == '/api/validate-yaml': return self.as_json({'errors': [], 'warnings': []})
+        if path == '/api/repos/create':
+            asked = json.loads(body)
+            name = f"{asked.get('organization') or (self.hub.writers.get(self.bearer()) or ['nobody'])[0]}/{asked['name']}"
+            self.permit_writing(name)
+            there = ('model', name) in self.hub.repos
+            if not there: self.hub.add(name, {'.gitattributes': b'*.onnx filter=lfs\n'}, 'model', private=asked.get('private', False))
+            url = f'{self.hub.url}/{name}'
+            if there: raise Refused(409, message='You already created this model repo', body={'url': url})
+            return self.as_json({'url': url, 'name': name, 'id': name})
+        m = re.fullmatch(r'/api/models/([^/]+/[^/]+)/(preupload|commit|branch)/(.+)', path) or re.fullmatch(r'/([^/]+/[^/]+?)\.git/info/(lfs)/(objects)/batch', path)
+        if not m: return
+        name, what, branch = m.groups()
+        self.permit_writing(name)
+        if what == 'lfs': return self.as_json({'transfer': 'basic', 'objects': [self.lfs_object(o) for o in json.loads(body)['objects']]})
+        _, files = self.find('model', name, 'main' if what == 'branch' else branch)
+        if what == 'branch':
+            branches = self.hub.repos['model', name]['branches']
+            branches[branch] = json.loads(body).get('startingPoint') or branches['main']
+            return self.as_json({})
+        if what == 'preupload': return self.as_json({'files': [{'path': f['path'], 'uploadMode': 'lfs' if f['path'].endswith(('.onnx', '.safetensors')) else 'regular', 'shouldIgnore': False} for f in json.loads(body)['files']]})
+        return self.commit(name, branch, dict(files), [json.loads(line) for line in body.splitlines()])
+
+    def lfs_object(self, o):
+        href = f"{self.hub.url}/lfs/{o['oid']}"
+        if o['oid'] in self.hub.objects: return o
+        return o | {'actions': {'upload': {'href': href}, 'verify': {'href': href}}}
+
+    def commit(self, name, branch, files, steps):
+        for step in steps:
+            v = step['value']
+            if step['key'] == 'file': files[v['path']] = base64.b64decode(v['content'])
+            if step['key'] == 'lfsFile':
+                if v['oid'] not in self.hub.objects: raise Refused(400, message='LFS pointer pointed to a file that does not exist')
+                files[v['path']] = self.hub.objects[v['oid']]
+            if step['key'] == 'deletedFile': del files[v['path']]
+        repo = self.hub.repos['model', name]
+        oid = self.hub.add(name, files, 'model', repo['gated'], repo['private'], branch)
+        return self.as_json({'success': True, 'commitOid': oid, 'commitUrl': f'{self.hub.url}/{name}/commit/{oid}'})
+
+    def permit_writing(self, name):
+        token, owner = self.bearer(), name.split('/')[0]
+        if not token: raise Refused(401, message='Invalid username or password.')
+        if owner not in self.hub.writers.get(token, ()): raise Refused(403, message=f'You don\'t have the rights to create a model under the namespace "{owner}".')
+
     def bearer(self):
         token = (self.headers.get('Authorization') or '').removeprefix('Bearer ')
         if token and token not in self.hub.readers: raise Refused(401, message='Invalid credentials in Authorization header')
@@ -136,8 +201,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def find(self, kind, name, revision):
         repo, token = self.hub.repos.get((kind, name)), self.bearer()
-        if repo is None: raise Refused(404 if token else 401, 'RepoNotFound', 'Repository not found' if token else 'Invalid username or password.')
-        commit = repo['main'] if revision in (None, 'main') else revision
+        if repo is None or (repo['private'] and name.split('/')[0] not in self.hub.writers.get(token, ())):
+            raise Refused(404 if token else 401, 'RepoNotFound', 'Repository not found' if token else 'Invalid username or password.')
+        commit = repo['branches'].get(revision or 'main', revision)
         if commit not in repo['commits']: raise Refused(404, 'RevisionNotFound', f'Invalid rev id: {revision}')
         return commit, repo['commits'][commit]
 
