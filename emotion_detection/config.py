@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PhaseSection', 'CONFIGS', 'Section', 'ModelSection', 'DataSection', 'LossSection', 'ExportSection',
-           'QuantizationSection', 'training_arguments', 'Config', 'parse_yaml', 'config_text', 'apply_override',
-           'known_keys', 'explain', 'load_config']
+           'QuantizationSection', 'TrimmingSection', 'training_arguments', 'Config', 'parse_yaml', 'config_text',
+           'apply_override', 'known_keys', 'explain', 'load_config']
 
 # %% ../nbs/02a_config.ipynb #3266e6a9
 import dataclasses
@@ -65,6 +65,13 @@ class QuantizationSection(Section):
     external_data_mb:float = Field(32., ge=0) # Larger graphs keep their weights in a file beside them, which is mapped into memory
     search_texts:int = Field(512, ge=1) # Dev texts per language to search these nodes with; the gate itself takes all
 
+# %% ../nbs/02a_config.ipynb #5434ed3f
+class TrimmingSection(Section):
+    "A vocabulary for the languages at hand."
+    enabled:bool = True # Trim after the export, where the vocabulary is larger than `vocab_size`
+    vocab_size:int = Field(40_000, ge=1) # Tokens to keep, if the needed ones are not more
+    all_characters:bool = True # Keep the single characters of all scripts; `False`: of the training texts' scripts
+
 # %% ../nbs/02a_config.ipynb #165841bd
 def _simple(hint):
     "The type to check a TrainingArguments field by: numbers, flags and texts as they are, anything else unchecked"
@@ -95,6 +102,7 @@ class Config(Section):
     phase2:PhaseSection
     export:ExportSection = ExportSection()
     quantization:QuantizationSection = QuantizationSection()
+    trimming:TrimmingSection = TrimmingSection()
 
 # %% ../nbs/02a_config.ipynb #caaa4999
 class _Loader(yaml.SafeLoader):

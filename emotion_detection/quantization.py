@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MIN_ROWS', 'SWITCH', 'read_graph', 'weight_nodes', 'quantize_tables', 'quantize_file', 'int8_weights', 'graph_probs',
            'progress', 'one_text_drop', 'compare_probs', 'gate_failure', 'Gate', 'both_ways', 'sensitivities', 'fewest',
-           'find_faults', 'say_trial', 'quantize_gated', 'spread_weights', 'describe_int8', 'quantize_int8',
+           'find_faults', 'say_trial', 'quantize_gated', 'spread_weights', 'complete_int8', 'quantize_int8',
            'plot_sensitivity', 'save_plot']
 
 # %% ../nbs/06_quantization.ipynb #8e6fedf2
@@ -28,7 +28,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.onnx_model import ONNXModel
 from sklearn.metrics import confusion_matrix
 from tqdm.auto import tqdm
-from .artefact import MANIFEST, check_files, read_canary, write_manifest
+from .artefact import MANIFEST, check_files, read_canary, read_manifest, write_manifest
 from .config import QuantizationSection
 from .data import DataModule
 from .data_mapping import LABELS
@@ -331,17 +331,23 @@ def spread_weights(
     onnx.save(model, path, save_as_external_data=True, location=f'{path.name}_data', size_threshold=1024)
     return True
 
-def describe_int8(
-    folder:Path, # Everything else is in it
-    manifest:dict, # Of the FP32 folder
+def complete_int8(
+    folder:Path, # Has the quantised graph
+    onnx_dir:Path, # FP32 folder
     report:dict, # From `quantize_gated`
+    options:QuantizationSection,
 ):
-    "The manifest of an INT8 folder: what FP32's says, the gate's figures, and how far the canary's answers are from FP32's."
-    inherited = {k: manifest.get(k) for k in ('max_length', 'licences', 'metrics', 'export', 'trimming')}
+    "Add to a quantised graph what makes it a model: tokenizer and configuration of the FP32 folder, and a manifest with the gate's figures and the canary's distance from FP32."
+    manifest = read_manifest(onnx_dir)
+    for file in onnx_dir.iterdir():
+        if file.suffix in ('.json', '.txt', '.model') and file.name != MANIFEST: shutil.copy(file, folder)
+    if spread_weights(find_onnx(folder), options.external_data_mb):
+        write_json(folder/'config.json', read_json(folder/'config.json') | {'transformers.js_config': {'use_external_data_format': True}})
+    inherited = {k: manifest.get(k) for k in ('max_length', 'licences', 'calibration', 'export', 'trimming')}
     rows = ask_canary(read_canary(folder), load_tokenizer(folder, manifest['max_length']), onnx_backend(find_onnx(folder)))
     largest = max(r['gap'] for r in rows)
     scores = {f'macro_f1_{lang}': f['f1_int8'] for lang,f in report['after'].items()}
-    write_manifest(folder, find_onnx(folder).relative_to(folder).as_posix(), 'int8', **inherited | {'calibration': None, 'metrics': {'validation': scores}, 'quantization': {k: report[k] for k in ('nodes', 'in_fp32', 'after')},
+    write_manifest(folder, find_onnx(folder).relative_to(folder).as_posix(), 'int8', **inherited | {'metrics': {'validation': scores}, 'quantization': {k: report[k] for k in ('nodes', 'in_fp32', 'after')},
         'canary': {'texts': len(rows), 'largest': round(largest, 6), 'tolerance': round(max(.02, 2*largest), 6)}})
 
 # %% ../nbs/06_quantization.ipynb #60df4bcb
@@ -354,17 +360,15 @@ def quantize_int8(
     "ONNX FP32 to dynamic INT8 that passes the gate."
     options, source = options or QuantizationSection(), find_onnx(onnx_dir)
     onnx_dir = require_files(onnx_dir, 'config.json', 'tokenizer.json', str(source.relative_to(onnx_dir) if source else 'onnx/model.onnx'), kind='ONNX model')
-    manifest, gate = check_files(onnx_dir), Gate(onnx_dir, data, options)
+    check_files(onnx_dir)
+    gate = Gate(onnx_dir, data, options)
     with new_folder(output_dir) as new:
         (new/'onnx').mkdir()
         report = quantize_gated(source, new/'onnx'/'model_quantized.onnx', gate, options)
-        for file in onnx_dir.iterdir():
-            if file.suffix in ('.json', '.txt', '.model') and file.name != MANIFEST: shutil.copy(file, new)
         mb = {'fp32': source.stat().st_size/1e6, 'int8': folder_mb(new/'onnx')}
         write_json(new/'quantization_report.json', {'min_agreement': options.min_agreement, 'max_f1_drop': options.max_f1_drop, 'mb': mb} | report)
         if report['sensitivity']: save_plot(report, new/'quantization_search.png')
-        if spread_weights(find_onnx(new), options.external_data_mb): write_json(new/'config.json', read_json(new/'config.json') | {'transformers.js_config': {'use_external_data_format': True}})
-        describe_int8(new, manifest, report)
+        complete_int8(new, onnx_dir, report, options)
     return Path(output_dir)
 
 # %% ../nbs/06_quantization.ipynb #8fb083fd
