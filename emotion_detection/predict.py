@@ -22,7 +22,7 @@ from tokenizers import Encoding, Tokenizer
 from .artefact import check_hashes, check_sizes, read_canary, read_manifest
 from .data_mapping import ID2LABEL, LABELS
 from .files import InputError, file_hash, read_json, require, require_files
-from .runtime import cpu_count, cpu_facts, find_onnx, onnx_backend
+from .runtime import OnnxModel, cpu_count, cpu_facts, find_onnx
 from .tables import is_table, table_texts, with_answers
 from .text import NORMALISER_VERSION, normalise
 
@@ -42,11 +42,12 @@ def load_tokenizer(
 # %% ../nbs/05a_predict.ipynb #dc9ba2fa
 def torch_backend(
     folder:str|os.PathLike, # PyTorch folder
-)->Callable: # As `onnx_backend`'s
+)->Callable: # Called as an `OnnxModel`
     "Run a model with PyTorch, which is imported here and nowhere else on this page."
     for module in ('torch', 'transformers', 'sentencepiece'): require(module, 'train', f'{folder}, a PyTorch model,')
     from emotion_detection.model import EmotionClassifier
-    return EmotionClassifier.load(folder).logits
+    logits = EmotionClassifier.load(folder).logits
+    return lambda input_ids, attention_mask, alone=False: logits(input_ids, attention_mask)
 
 # %% ../nbs/05a_predict.ipynb #ff9e6fe2
 def find_model(
@@ -73,14 +74,14 @@ def softmax(
 def ask_canary(
     canary:dict, # From `read_canary`
     tokenizer:Tokenizer,
-    backend:Callable, # From `onnx_backend` or `torch_backend`
+    backend:Callable, # `OnnxModel`, or from `torch_backend`
     count:int|None=None, # Texts, from the first; default: all
 )->list[dict]: # Per text: `text`, `same_tokens`, `label`, `fp32_label`, `gap` (largest difference of a probability)
     "Ask a model what the FP32 model was asked when the folder was made."
     rows = []
     for text,ids,expected in list(zip(canary['texts'], canary['input_ids'], canary['probs']))[:count]:
         now = np.array([tokenizer.encode(normalise(text)).ids])
-        probs = softmax(backend(input_ids=now, attention_mask=np.ones_like(now))[0])
+        probs = softmax(backend(now, np.ones_like(now), alone=True)[0])
         rows.append({'text': text, 'same_tokens': now[0].tolist() == ids, 'label': LABELS[int(probs.argmax())], 'fp32_label': LABELS[int(np.argmax(expected))],
                      'gap': float(np.abs(probs - expected).max())})
     return rows
@@ -117,7 +118,7 @@ class EmotionPredictor:
     def __init__(self,
         folder:str|os.PathLike, # Model folder; `InputError` when it is none, or a file is missing, damaged or of another model
         onnx:bool|None=None, # See `find_model`
-        threads:int|None=None, # Texts at a time; default: the processors this process may use
+        threads:int|None=None, # For a text alone, and of many, texts at a time; default: the processors this process may use
         mode:str='deterministic', # Or `throughput`: batches by length, whose answers depend a little on the other texts
         long:str='truncate', # Texts of more than `max_length` tokens are cut; `windows` reads all of them in overlapping windows
         abstain_below:float|None=None, # Confidence under which `label` is `None`; default: the folder's own, usually none
@@ -165,7 +166,7 @@ def _open(self:EmotionPredictor):
     "Load tokenizer and model while the files are compared with their hashes"
     with ThreadPoolExecutor(1) as side:
         intact = side.submit(check_hashes, self.folder, self.facts) if 'files' in self.facts else None
-        try: self.tokenizer, self.backend = load_tokenizer(self.folder, self.max_length, self.overlap), onnx_backend(self.graph) if self.graph else torch_backend(self.folder)
+        try: self.tokenizer, self.backend = load_tokenizer(self.folder, self.max_length, self.overlap), OnnxModel(self.graph, self.threads) if self.graph else torch_backend(self.folder)
         finally:  # a damaged file says more than the error it led to
             try: intact and intact.result()
             except InputError as e: self._refuse(e)
@@ -192,7 +193,7 @@ def _windows(self:EmotionPredictor, text):
     return [p.ids for p in parts], sum(map(own, parts)) - self.overlap*(len(parts)-1), False
 
 @patch
-def _run(self:EmotionPredictor, windows, batch_size=16):
+def _run(self:EmotionPredictor, windows, alone, batch_size=8):
     "Logits of windows: alone, or in batches of like length"
     if self.options['mode'] == 'deterministic': batch_size = 1
     order, out = sorted(range(len(windows)), key=lambda i: len(windows[i])), [None]*len(windows)
@@ -201,24 +202,24 @@ def _run(self:EmotionPredictor, windows, batch_size=16):
         ids = np.ones((len(batch), T), dtype=np.int64)      # (B, T)
         mask = np.zeros_like(ids)
         for row,i in enumerate(batch): ids[row,:len(windows[i])], mask[row,:len(windows[i])] = windows[i], 1
-        for i,logits in zip(batch, self.backend(input_ids=ids, attention_mask=mask)): out[i] = logits  # (K,)
+        for i,logits in zip(batch, self.backend(ids, mask, alone)): out[i] = logits  # (K,)
     return out
 
 # %% ../nbs/05a_predict.ipynb #06c42bf3
 @patch
-def _probs(self:EmotionPredictor, texts, temperature):
+def _probs(self:EmotionPredictor, texts, temperature, alone=False):
     "For each text probabilities, tokens, cut or not; the windows of a text count by their tokens"
     parts = [self._windows(t) for t in texts]
-    logits = iter(self._run([w for windows,_,_ in parts for w in windows]))
+    logits = iter(self._run([w for windows,_,_ in parts for w in windows], alone))
     for windows,tokens,cut in parts:
         probs = softmax([next(logits) for _ in windows], temperature)       # (windows, K)
         yield np.average(probs, axis=0, weights=[len(w) for w in windows]) if len(windows) > 1 else probs[0], tokens, cut
 
 @patch
-def _answers(self:EmotionPredictor, texts):
+def _answers(self:EmotionPredictor, texts, alone=False):
     "Texts to dicts, on one thread"
     out = []
-    for text,(probs,tokens,cut) in zip(texts, self._probs(texts, self.temperature)):
+    for text,(probs,tokens,cut) in zip(texts, self._probs(texts, self.temperature, alone)):
         best = int(probs.argmax())
         sure = self.abstain_below is None or probs[best] >= self.abstain_below
         out.append({'text': text, 'label': LABELS[best] if sure else None, 'score': round(float(probs[best]), 6),
@@ -265,7 +266,7 @@ def __call__(self:EmotionPredictor,
     prefix:str='', # Of the columns that a table gets
 )->dict|list[dict]: # Per text: `text`, `label`, `score`, `scores`, `tokens` (special ones excluded), `truncated`; of a table, see `with_answers`
     "Answer one text with a dict, many with a list, a table with columns."
-    if isinstance(texts, str): return self._answers([texts])[0]
+    if isinstance(texts, str): return self._answers([texts], alone=True)[0]
     if is_table(texts): return with_answers(texts, self(table_texts(texts, text_column)), prefix)
     texts, most = list(texts), 8 if self.options['mode']=='deterministic' else 256
     return list(self._in_order(self._answers, texts, min(most, max(1, math.ceil(len(texts)/self.threads)))))
