@@ -6,6 +6,7 @@
 __all__ = ['PROBES', 'REPORTS', 'probe_batches', 'logit_gap', 'to_onnx', 'check_gap', 'export_onnx', 'describe']
 
 # %% ../nbs/05_export.ipynb #66a3dac0
+import json
 import logging
 import os
 import shutil
@@ -15,7 +16,7 @@ import numpy as np
 import onnxruntime as ort
 from optimum.exporters.onnx import main_export
 from .artefact import CANARY_TEXTS, write_canary, write_manifest
-from .files import GateError, new_folder, read_json
+from .files import GateError, new_folder, read_json, write_text
 from .model import EmotionClassifier
 from .text import normalise
 from .trainer import quiet
@@ -92,6 +93,7 @@ def export_onnx(
         (new/'onnx').mkdir()
         for file in new.glob('*.onnx*'): file.rename(new/'onnx'/file.name)
         gap = check_gap(classifier, new/'onnx/model.onnx', tolerance)
+        write_text(new/'tokenizer.json', json.dumps(read_json(new/'tokenizer.json'), ensure_ascii=False, separators=(',',':')))  # indented, it is half as large again
         for name in REPORTS:
             if (Path(model_dir)/name).is_file(): shutil.copy(Path(model_dir)/name, new)
         describe(new, classifier, largest_logit_difference=gap, opset=opset)

@@ -6,7 +6,7 @@
 __all__ = ['MIN_ROWS', 'SWITCH', 'read_graph', 'weight_nodes', 'quantize_tables', 'quantize_file', 'int8_weights', 'progress',
            'say', 'graph_probs', 'one_text_drop', 'compare_probs', 'gate_failure', 'Gate', 'open_gate', 'both_ways',
            'sensitivities', 'fewest', 'find_faults', 'trial', 'quantize_gated', 'spread_weights', 'complete_int8',
-           'quantize_int8', 'plot_sensitivity', 'save_plot']
+           'quantize_int8', 'quantize_unchecked', 'plot_sensitivity', 'save_plot']
 
 # %% ../nbs/06_quantization.ipynb #8e6fedf2
 import logging
@@ -392,6 +392,20 @@ def quantize_int8(
         write_json(new/'quantization_report.json', {'min_agreement': options.min_agreement, 'max_f1_drop': options.max_f1_drop, 'mb': mb} | report)
         if report['sensitivity']: save_plot(report, new/'quantization_search.png')
         complete_int8(new, onnx_dir, report, options)
+    return Path(output_dir)
+
+# %% ../nbs/06_quantization.ipynb #785e04b8
+def quantize_unchecked(
+    onnx_dir:str|os.PathLike, # FP32 ONNX folder
+    output_dir:str|os.PathLike, # INT8 folder to make
+    options:QuantizationSection|None=None,
+)->Path: # `output_dir`
+    "INT8 without the gate, for measuring models that have learned nothing, whose labels a breath can change."
+    graph, options = read_graph(find_onnx(onnx_dir)), options or QuantizationSection()
+    with new_folder(output_dir) as new:
+        (new/'onnx').mkdir()
+        quantize_file(graph, new/'onnx'/'model_quantized.onnx', nodes := weight_nodes(graph, options.op_types), options)
+        complete_int8(new, Path(onnx_dir), {'nodes': len(nodes), 'in_fp32': [], 'after': {}}, options)
     return Path(output_dir)
 
 # %% ../nbs/06_quantization.ipynb #8fb083fd

@@ -33,6 +33,8 @@ def test_wheel_predicts_in_an_empty_environment(dist, outputs, tmp_path):
     command = [python.with_name('emotion'), 'predict', '--model_path']
     done = subprocess.run([*command, outputs/'int8', '--onnx', '--text', 'Cảm ơn bạn nhiều!', '--json'], env=ENV, capture_output=True, text=True, cwd=tmp_path)
     assert json.loads(done.stdout)['label'] == 'positive', done.stderr
+    done = subprocess.run([python.with_name('emotion'), 'doctor', '--model_path', outputs/'int8', '--json'], env=ENV, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0 and all(c['ok'] for c in json.loads(done.stdout)['checks']), done.stderr
     done = subprocess.run([*command, outputs/'final_model', '--text', 'hi'], env=ENV, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2 and "pip install 'emotion_detection[train]'" in done.stderr
     done = subprocess.run([python.with_name('emotion'), 'train', '--config', 'quickstart'], env=ENV, capture_output=True, text=True, cwd=tmp_path)
