@@ -84,7 +84,7 @@ def model_card(
         'Emotion of short texts in English and Vietnamese: `positive`, `negative`, `surprise` or `neutral`.', '',
         *(f'- Training data: {w}' for w in licences), '', '```python', 'from huggingface_hub import snapshot_download', 'from emotion_detection.predict import EmotionPredictor', '',
         f"EmotionPredictor(snapshot_download('{repo_id}'))('Cảm ơn bạn nhiều!')", '```', '',
-        'Other tools take it too, if the text is in Unicode normal form C (NFC) and not too long:', '', '```python', use, '```', ''])
+        'Other tools take it too, if the text is in Unicode normal form C (NFC) and not too long; their probabilities are those before calibration:', '', '```python', use, '```', ''])
 
 # %% ../nbs/07d_sharing.ipynb #44234e23
 _WEIGHTS = ('.onnx', '.safetensors', '.bin', '.pt', '.onnx_data')
