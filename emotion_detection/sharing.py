@@ -135,6 +135,7 @@ def hub_login(
 ):
     "`InputError` unless there is a token and the network may be used."
     hub = require('huggingface_hub', why='publishing')
+    require('huggingface_hub.hf_api')  # `constants` and `errors` come with it
     if hub.constants.HF_HUB_OFFLINE: raise HubUnreachable("HF_HUB_OFFLINE is set: unset it to publish")
     token = token or hub.get_token()
     if not token: raise InputError("publishing needs a Hub token that may write: set HF_TOKEN or run `hf auth login`")
