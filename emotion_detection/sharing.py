@@ -33,18 +33,12 @@ def licence_id(
 # %% ../nbs/07d_sharing.ipynb #22fa9db1
 def data_licences(
     folder:str|os.PathLike, # Model folder
-)->list[str]: # One entry per licence, and per source that states none; empty when the folder says nothing
+)->list[str]: # As training wrote them, each source with its own or with `not stated (…)`; empty when the folder says nothing
     "What the training data of a model are licensed under."
-    folder = Path(folder)
-    def of(name, key):
-        found = read_json(folder/name) if (folder/name).is_file() else {}
-        return found.get(key) if isinstance(found, dict) else None
-    stated = (of('config.json', 'emotion_detection') or {}).get('licences') or []
-    if not isinstance(stated, list) or not all(isinstance(w, str) for w in stated): raise InputError(f"{folder/'config.json'} should list licences as texts, not {stated!r}")
-    for report in of('training_summary.json', 'data') or []:
-        if report.get('licence'): stated = stated + [report['licence']]
-        else: stated = stated + ['CC0 1.0' if report['source'].startswith('bundled:') else f"not stated ({Path(report['source']).name})"]
-    return list(dict.fromkeys(stated))
+    facts = read_json(require_files(folder, 'config.json')/'config.json').get('emotion_detection') or {}
+    stated = facts.get('licences') or []
+    if not isinstance(stated, list) or not all(isinstance(w, str) for w in stated): raise InputError(f"{Path(folder)/'config.json'} should list licences as texts, not {stated!r}")
+    return stated
 
 # %% ../nbs/07d_sharing.ipynb #198e5643
 _FORBIDS = re.compile(r'\bno\b|\bnot\b(?! stated)|\bnon\b|\bonly\b|\bnc\b|\bnd\b|research|forbid|prohibit|restrict', re.I)
@@ -90,7 +84,7 @@ def model_card(
         'Emotion of short texts in English and Vietnamese: `positive`, `negative`, `surprise` or `neutral`.', '',
         *(f'- Training data: {w}' for w in licences), '', '```python', 'from huggingface_hub import snapshot_download', 'from emotion_detection.predict import EmotionPredictor', '',
         f"EmotionPredictor(snapshot_download('{repo_id}'))('Cảm ơn bạn nhiều!')", '```', '',
-        'Other tools take it too, if the text is in Unicode normal form C (NFC) and not too long:', '', '```python', use, '```', ''])
+        'Other tools take it too, if the text is in Unicode normal form C (NFC) and not too long; their probabilities are those before calibration:', '', '```python', use, '```', ''])
 
 # %% ../nbs/07d_sharing.ipynb #44234e23
 _WEIGHTS = ('.onnx', '.safetensors', '.bin', '.pt', '.onnx_data')
@@ -141,6 +135,7 @@ def hub_login(
 ):
     "`InputError` unless there is a token and the network may be used."
     hub = require('huggingface_hub', why='publishing')
+    require('huggingface_hub.hf_api')  # `constants` and `errors` come with it
     if hub.constants.HF_HUB_OFFLINE: raise HubUnreachable("HF_HUB_OFFLINE is set: unset it to publish")
     token = token or hub.get_token()
     if not token: raise InputError("publishing needs a Hub token that may write: set HF_TOKEN or run `hf auth login`")

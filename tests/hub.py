@@ -169,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
             branches = self.hub.repos['model', name]['branches']
             branches[branch] = json.loads(body).get('startingPoint') or branches['main']
             return self.as_json({})
-        if what == 'preupload': return self.as_json({'files': [{'path': f['path'], 'uploadMode': 'lfs' if f['path'].endswith(('.onnx', '.safetensors')) else 'regular', 'shouldIgnore': False} for f in json.loads(body)['files']]})
+        if what == 'preupload': return self.as_json({'files': [{'path': f['path'], 'uploadMode': 'lfs' if f['path'].endswith(('.onnx', '.onnx_data', '.safetensors')) else 'regular', 'shouldIgnore': False} for f in json.loads(body)['files']]})
         return self.commit(name, branch, dict(files), [json.loads(line) for line in body.splitlines()])
 
     def lfs_object(self, o):

@@ -132,6 +132,8 @@ def test_damaged(hub, outputs, tmp_path):
     folder = shutil.copytree(outputs/'int8', tmp_path/'int8')
     graph = next(folder.rglob('*.onnx'))
     graph.write_bytes(graph.read_bytes()[:-1])
+    assert ' bytes, not the ' in push(hub, tmp_path/'home', folder)['error']
+    graph.write_bytes(graph.read_bytes() + b'x')
     assert 'model_quantized.onnx is not the file that was made' in push(hub, tmp_path/'home', folder)['error']
     assert hub.requests == []
 
