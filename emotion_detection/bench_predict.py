@@ -13,7 +13,6 @@ import itertools
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -347,14 +346,14 @@ def full_size_folders(
 def _quantize(onnx_dir, output_dir):
     "INT8 without the gate, which random weights have no reason to pass"
     from emotion_detection.config import QuantizationSection
-    from emotion_detection.quantization import quantize_file
+    from emotion_detection.quantization import complete_int8, quantize_file, read_graph, weight_nodes
     from emotion_detection.runtime import find_onnx
-    source = find_onnx(onnx_dir)
+    graph, options = read_graph(find_onnx(onnx_dir)), QuantizationSection()
+    nodes = weight_nodes(graph, options.op_types)
     with new_folder(output_dir) as new:
-        target = (new/source.relative_to(onnx_dir)).with_name('model_quantized.onnx')
-        target.parent.mkdir(exist_ok=True)
-        quantize_file(source, target, QuantizationSection())
-        for file in onnx_dir.glob('*.json'): shutil.copy(file, new)
+        (new/'onnx').mkdir()
+        quantize_file(graph, new/'onnx'/'model_quantized.onnx', nodes, options)
+        complete_int8(new, onnx_dir, {'nodes': len(nodes), 'in_fp32': [], 'after': {}}, options)
 
 # %% ../nbs/07c_bench_predict.ipynb #54fe9da6
 def plot_size_latency(
