@@ -1,9 +1,8 @@
 """The processes of the prediction benchmark: what they say, and that none of them outlives the run."""
-import json, os, signal, subprocess, sys, time
-from pathlib import Path
+import json, shutil, signal, subprocess, sys, time
 import psutil
 import pytest
-from conftest import ENV, ROOT
+from conftest import ENV
 from emotion_detection.bench_predict import Contender, Worker, bench_predict, cold_start
 from emotion_detection.files import GateError, InputError
 
@@ -68,7 +67,8 @@ def test_a_worker_that_dies_is_named(outputs):
 def test_an_error_in_one_ends_all(outputs, tmp_path):
     "A broken contender stops the run, and the processes of the others with it."
     before = psutil.Process().children(recursive=True)
-    (tmp_path/'onnx').mkdir()
+    shutil.copytree(outputs/'onnx', tmp_path/'onnx')
+    for graph in (tmp_path/'onnx').rglob('*.onnx'): graph.write_bytes(b'no graph')
     with pytest.raises((GateError, InputError), match='optimum FP32 cannot be measured'):
         bench_predict({'onnx': tmp_path/'onnx', 'int8': outputs/'int8'}, comments=2, singles=2, rounds=1, starts=1, threads=1)
     assert [p for p in psutil.Process().children(recursive=True) if p not in before] == []
