@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 from .config import QuantizationSection
 from .data import DataModule, Examples
 from .data_mapping import LABELS
-from .files import GateError, InputError, folder_mb, new_folder, read_json, require_files, write_json
+from .files import GateError, InputError, new_folder, read_json, require_files, write_json
 from .metrics import emotion_scores
 from .predict import cpu_count, find_onnx, load_tokenizer
 
@@ -218,7 +218,7 @@ def open_gate(
     options:QuantizationSection,
 )->Gate:
     "Ask FP32 about the validation texts."
-    if not data: raise InputError("INT8 is only kept if it answers as FP32 does, which takes labelled texts to compare on: give data with validation texts, in each language")
+    if not data: raise InputError("INT8 is only kept if it answers as FP32 does, which takes labelled texts: give data with a validation split, in each language")
     if lacking := [dm.source.source for dm in data if not len(dm.validation)]: raise InputError(f"{lacking[0]} has no validation texts to compare INT8 and FP32 on")
     tokenizer = load_tokenizer(onnx_dir, read_json(Path(onnx_dir)/'config.json').get('emotion_detection', {}).get('max_length', 128))
     probs, dev = graph_probs(find_onnx(onnx_dir)), {}
@@ -322,13 +322,14 @@ def quantize_gated(
     source:str|os.PathLike, # FP32 `.onnx` file; `InputError` when it has nothing to quantise
     target:str|os.PathLike, # `.onnx` file to write; not to be kept when this raises `GateError`
     gate:Gate,
-)->dict: # The report: `nodes`, `in_fp32`, figures `before` and `after` the search, `sensitivity`, `trials`
+)->dict: # The report: the rule, `mb`, `nodes`, `in_fp32`, figures `before` and `after` the search, `sensitivity`, `trials`
     "Quantise as many nodes as the gate allows."
     graph, options = read_graph(source), gate.options
     nodes = weight_nodes(graph, options.op_types)
     if not nodes: raise InputError(f"{source} has no FP32 weights to quantise; give an FP32 ONNX model")
     quantize_file(graph, target, nodes, options)
     before = after = gate.measure(graph_probs(target))
+    mb = {'fp32': Path(source).stat().st_size/1e6, 'all_int8': Path(target).stat().st_size/1e6}
     kept, blame, trials, most = [], {}, [], int(options.max_fp32*len(nodes))
     if why := gate.failure(before):
         say(f'{why}: searching the nodes at fault')
@@ -340,7 +341,8 @@ def quantize_gated(
             if trials[-1]['passed']: break
             kept = [*kept, next(n for n in blame if n not in kept)] if len(kept) < most else None
         if kept is None: raise GateError(f"{why}; with {most} of {len(nodes)} nodes left in FP32, the most sensitive, {gate.failure(trials[-1]['figures'])}; nothing was written")
-    return {'nodes': len(nodes), 'in_fp32': kept, 'before': before, 'after': after, 'sensitivity': blame, 'trials': trials}
+    mb['int8'] = Path(target).stat().st_size/1e6
+    return {'min_agreement': options.min_agreement, 'max_f1_drop': options.max_f1_drop, 'mb': mb, 'nodes': len(nodes), 'in_fp32': kept, 'before': before, 'after': after, 'sensitivity': blame, 'trials': trials}
 
 # %% ../nbs/06_quantization.ipynb #7f7aa766
 def quantize_int8(
@@ -358,8 +360,7 @@ def quantize_int8(
         report = quantize_gated(source, new/'onnx'/'model_quantized.onnx', gate)
         for file in onnx_dir.iterdir():
             if file.suffix in ('.json', '.txt', '.model') and file.name not in ('manifest.json', 'canary.json'): shutil.copy(file, new)
-        mb = {'fp32': source.stat().st_size/1e6, 'int8': folder_mb(new/'onnx')}
-        write_json(new/'quantization_report.json', {'min_agreement': options.min_agreement, 'max_f1_drop': options.max_f1_drop, 'mb': mb} | report)
+        write_json(new/'quantization_report.json', report)
         if report['sensitivity']: save_plot(report, new/'quantization_search.png')
     return Path(output_dir)
 
