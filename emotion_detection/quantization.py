@@ -378,7 +378,7 @@ def plot_sensitivity(
     for kept,color,label in ((True,'#264653','stays in FP32'), (False,'#e9a23b','INT8')):
         rows = [i for i,(n,_) in enumerate(found) if (n in report['in_fp32'])==kept]
         ax.barh(rows, [found[i][1] for i in rows], color=color, label=label)
-    ax.set(yticks=range(len(found)), yticklabels=names, xlabel='mean change of a probability when only this node is in INT8',
+    ax.set(yticks=range(len(found)), yticklabels=names, xscale='log', xlabel='mean change of a probability when only this node is in INT8',
         title=f"{len(report['in_fp32'])} of {report['nodes']} nodes had to stay in FP32")
     ax.invert_yaxis(); ax.legend(frameon=False, loc='lower right'); ax.spines[['top','right']].set_visible(False)
     return ax
