@@ -343,27 +343,16 @@ def full_size_folders(
     "The forms of a model of XLM-R base's shape, random weights; `openvino` takes part when it is there."
     from emotion_detection.export import export_onnx
     from emotion_detection.model import EmotionClassifier
+    from emotion_detection.quantization import quantize_unchecked
     from emotion_detection.trimming import trim_model
     def classifier(to):
         with new_folder(to) as new: EmotionClassifier.full_size(texts).save(new)
     d = Path(output_dir)
-    steps = {'pytorch': classifier, 'onnx': lambda to: export_onnx(d/'pytorch', to), 'int8': lambda to: _quantize(d/'onnx', to),
-             'trimmed': lambda to: trim_model(d/'pytorch', texts, to), 'onnx_trimmed': lambda to: export_onnx(d/'trimmed', to), 'int8_trimmed': lambda to: _quantize(d/'onnx_trimmed', to)}
+    steps = {'pytorch': classifier, 'onnx': lambda to: export_onnx(d/'pytorch', to), 'int8': lambda to: quantize_unchecked(d/'onnx', to),
+             'trimmed': lambda to: trim_model(d/'pytorch', texts, to), 'onnx_trimmed': lambda to: export_onnx(d/'trimmed', to), 'int8_trimmed': lambda to: quantize_unchecked(d/'onnx_trimmed', to)}
     for name,make in steps.items():
         if not (d/name).is_dir(): _say(f'bench: making {name} at full size'); make(d/name)
     return {form: d/form for form in ('pytorch', 'onnx', 'int8', 'int8_trimmed', 'openvino') if (d/form).is_dir()}
-
-def _quantize(onnx_dir, output_dir):
-    "INT8 without the gate, which random weights have no reason to pass"
-    from emotion_detection.config import QuantizationSection
-    from emotion_detection.quantization import complete_int8, quantize_file, read_graph, weight_nodes
-    from emotion_detection.runtime import find_onnx
-    graph, options = read_graph(find_onnx(onnx_dir)), QuantizationSection()
-    nodes = weight_nodes(graph, options.op_types)
-    with new_folder(output_dir) as new:
-        (new/'onnx').mkdir()
-        quantize_file(graph, new/'onnx'/'model_quantized.onnx', nodes, options)
-        complete_int8(new, onnx_dir, {'nodes': len(nodes), 'in_fp32': [], 'after': {}}, options)
 
 # %% ../nbs/07c_bench_predict.ipynb #54fe9da6
 def plot_size_latency(

@@ -33,7 +33,7 @@ from .artefact import MANIFEST, check_files, read_canary, read_manifest, write_m
 from .config import QuantizationSection
 from .data import DataModule, Examples
 from .data_mapping import LABELS
-from .files import GateError, InputError, folder_mb, new_folder, read_json, require_files, write_json
+from .files import GateError, InputError, new_folder, read_json, require_files, write_json
 from .metrics import emotion_scores
 from .predict import ask_canary, load_tokenizer
 from .runtime import OnnxModel, cpu_count, find_onnx, open_session
@@ -218,7 +218,7 @@ def open_gate(
     options:QuantizationSection,
 )->Gate:
     "Ask FP32 about the validation texts."
-    if not data: raise InputError("INT8 is only kept if it answers as FP32 does, which takes labelled texts to compare on: give data with validation texts, in each language")
+    if not data: raise InputError("INT8 is only kept if it answers as FP32 does, which takes labelled texts: give data with a validation split, in each language")
     if lacking := [dm.source.source for dm in data if not len(dm.validation)]: raise InputError(f"{lacking[0]} has no validation texts to compare INT8 and FP32 on")
     tokenizer = load_tokenizer(onnx_dir, read_json(Path(onnx_dir)/'config.json').get('emotion_detection', {}).get('max_length', 128))
     probs, dev = graph_probs(find_onnx(onnx_dir)), {}
@@ -322,13 +322,14 @@ def quantize_gated(
     source:str|os.PathLike, # FP32 `.onnx` file; `InputError` when it has nothing to quantise
     target:str|os.PathLike, # `.onnx` file to write; not to be kept when this raises `GateError`
     gate:Gate,
-)->dict: # The report: `nodes`, `in_fp32`, figures `before` and `after` the search, `sensitivity`, `trials`
+)->dict: # The report: the rule, `mb`, `nodes`, `in_fp32`, figures `before` and `after` the search, `sensitivity`, `trials`
     "Quantise as many nodes as the gate allows."
     graph, options = read_graph(source), gate.options
     nodes = weight_nodes(graph, options.op_types)
     if not nodes: raise InputError(f"{source} has no FP32 weights to quantise; give an FP32 ONNX model")
     quantize_file(graph, target, nodes, options)
     before = after = gate.measure(graph_probs(target))
+    mb = {'fp32': Path(source).stat().st_size/1e6, 'all_int8': Path(target).stat().st_size/1e6}
     kept, blame, trials, most = [], {}, [], int(options.max_fp32*len(nodes))
     if why := gate.failure(before):
         say(f'{why}: searching the nodes at fault')
@@ -340,7 +341,8 @@ def quantize_gated(
             if trials[-1]['passed']: break
             kept = [*kept, next(n for n in blame if n not in kept)] if len(kept) < most else None
         if kept is None: raise GateError(f"{why}; with {most} of {len(nodes)} nodes left in FP32, the most sensitive, {gate.failure(trials[-1]['figures'])}; nothing was written")
-    return {'nodes': len(nodes), 'in_fp32': kept, 'before': before, 'after': after, 'sensitivity': blame, 'trials': trials}
+    mb['int8'] = Path(target).stat().st_size/1e6
+    return {'min_agreement': options.min_agreement, 'max_f1_drop': options.max_f1_drop, 'mb': mb, 'nodes': len(nodes), 'in_fp32': kept, 'before': before, 'after': after, 'sensitivity': blame, 'trials': trials}
 
 # %% ../nbs/06_quantization.ipynb #7f7aa766
 def spread_weights(
@@ -365,7 +367,7 @@ def complete_int8(
     for file in onnx_dir.iterdir():
         if file.suffix in ('.json', '.txt', '.model') and file.name != MANIFEST: shutil.copy(file, folder)
     if spread_weights(find_onnx(folder), options.external_data_mb):
-        write_json(folder/'config.json', read_json(folder/'config.json') | {'transformers.js_config': {'use_external_data_format': True}})
+        write_json(folder/'config.json', read_json(folder/'config.json') | {'transformers.js_config': {'use_external_data_format': {find_onnx(folder).name: 1}}})
     inherited = {k: manifest.get(k) for k in ('max_length', 'licences', 'calibration', 'export', 'trimming')}
     rows = ask_canary(read_canary(folder), load_tokenizer(folder, manifest['max_length']), OnnxModel(find_onnx(folder)))
     largest = max(r['gap'] for r in rows)
@@ -373,7 +375,7 @@ def complete_int8(
     write_manifest(folder, find_onnx(folder).relative_to(folder).as_posix(), 'int8', **inherited | {'metrics': {'validation': scores}, 'quantization': {k: report[k] for k in ('nodes', 'in_fp32', 'after')},
         'canary': {'texts': len(rows), 'largest': round(largest, 6), 'tolerance': round(max(.02, 2*largest), 6)}})
 
-# %% ../nbs/06_quantization.ipynb #1532656d
+# %% ../nbs/06_quantization.ipynb #c5eecfd3
 def quantize_int8(
     onnx_dir:str|os.PathLike, # FP32 ONNX folder; `InputError` when it is none
     output_dir:str|os.PathLike, # INT8 folder to make; `GateError` and no folder when INT8 does not answer as FP32
@@ -388,8 +390,7 @@ def quantize_int8(
     with new_folder(output_dir) as new:
         (new/'onnx').mkdir()
         report = quantize_gated(source, new/'onnx'/'model_quantized.onnx', gate)
-        mb = {'fp32': source.stat().st_size/1e6, 'int8': folder_mb(new/'onnx')}
-        write_json(new/'quantization_report.json', {'min_agreement': options.min_agreement, 'max_f1_drop': options.max_f1_drop, 'mb': mb} | report)
+        write_json(new/'quantization_report.json', report)
         if report['sensitivity']: save_plot(report, new/'quantization_search.png')
         complete_int8(new, onnx_dir, report, options)
     return Path(output_dir)
@@ -422,7 +423,7 @@ def plot_sensitivity(
     for kept,color,label in ((True,'#264653','stays in FP32'), (False,'#e9a23b','INT8')):
         rows = [i for i,(n,_) in enumerate(found) if (n in report['in_fp32'])==kept]
         ax.barh(rows, [found[i][1] for i in rows], color=color, label=label)
-    ax.set(yticks=range(len(found)), yticklabels=names, xlabel='mean change of a probability when only this node is in INT8',
+    ax.set(yticks=range(len(found)), yticklabels=names, xscale='log', xlabel='mean change of a probability when only this node is in INT8',
         title=f"{len(report['in_fp32'])} of {report['nodes']} nodes had to stay in FP32")
     ax.invert_yaxis(); ax.legend(frameon=False, loc='lower right'); ax.spines[['top','right']].set_visible(False)
     return ax
