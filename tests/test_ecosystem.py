@@ -245,7 +245,7 @@ if __name__ == '__main__':
 
 
 RAY = '''
-import json, os, sys, time
+import json, os, shutil, sys, tempfile
 os.environ |= {'RAY_USAGE_STATS_ENABLED': '0', 'RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER': '0'}  # no reports; 127.0.0.1 and no other address
 import psutil, ray
 from emotion_detection.predict import EmotionPredictor
@@ -257,7 +257,8 @@ class Seen(EmotionPredictor):
 def seen(batch): return batch | {'pid': [os.getpid()]*len(batch['text'])}
 
 folder, file = sys.argv[1:]
-ray.init(address='local', num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level='error')
+home = tempfile.mkdtemp(prefix='ray')  # short: a socket's path has 107 characters at most
+ray.init(address='local', num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level='error', _temp_dir=home)  # two for the actors, one to read
 ray.data.DataContext.get_current().enable_progress_bars = False
 comments, two = ray.data.read_csv(file, override_num_blocks=8), {'batch_size': 16}
 ways = {'tasks': comments.map_batches(EmotionPredictor(folder), compute=ray.data.TaskPoolStrategy(size=2), **two).map_batches(seen, **two),
@@ -269,6 +270,7 @@ family = me.children(recursive=True)
 sockets = {a.ip for p in [me, *family] for c in p.net_connections(kind='inet') for a in (c.laddr, c.raddr) if a}
 ray.shutdown()
 _, left = psutil.wait_procs(family, timeout=20)
+shutil.rmtree(home, ignore_errors=True)
 print(json.dumps({'out': out, 'sockets': sorted(sockets), 'left': [p.name() for p in left], 'here': EmotionPredictor(folder)([r['text'] for r in sorted(out['tasks'], key=lambda r: r['id'])])}))
 '''
 
