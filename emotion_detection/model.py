@@ -21,6 +21,7 @@ from fastcore.basics import patch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, decoders, processors
 from transformers import (AutoModelForSequenceClassification, AutoTokenizer, XLMRobertaConfig,
     XLMRobertaForSequenceClassification, XLMRobertaTokenizerFast, set_seed)
+from transformers.utils import logging as hf_logging
 from .data import HubUnreachable, from_hub, hub_commit
 from .data_mapping import ID2LABEL, LABEL2ID, LABELS
 from .files import InputError, require_files
@@ -178,10 +179,13 @@ def load(cls:EmotionClassifier,
 )->EmotionClassifier:
     "Read a folder back."
     folder = require_files(folder, 'config.json', 'model.safetensors', 'tokenizer.json', kind='PyTorch model')
+    shown = hf_logging.get_verbosity()
+    hf_logging.set_verbosity_error()  # it takes any vocabulary of more than 100,000 in a local folder for a faulty one of Mistral's
     try:
         model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, local_files_only=True)
         tok = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as e: raise InputError(f"{folder} cannot be loaded as a model: {str(e).splitlines()[0]}") from None
+    finally: hf_logging.set_verbosity(shown)
     if dict(model.config.id2label) != ID2LABEL: raise InputError(f"{folder} has the labels {list(model.config.id2label.values())}, not {list(LABELS)}")
     facts = dict(getattr(model.config, 'emotion_detection', {}))
     if (made_with := facts.get('normaliser_version')) != NORMALISER_VERSION:

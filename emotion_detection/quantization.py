@@ -39,7 +39,7 @@ from .predict import ask_canary, load_tokenizer
 from .runtime import OnnxModel, cpu_count, find_onnx, open_session
 
 # %% ../nbs/06_quantization.ipynb #0804574d
-MIN_ROWS = 1000
+MIN_ROWS = 500 # XLM-R's 514 positions too: 1.2 MB
 
 def read_graph(
     path:str|os.PathLike, # `.onnx` file
@@ -354,6 +354,7 @@ def spread_weights(
     if path.stat().st_size <= 1e6*above_mb: return False
     model = onnx.load(path); path.unlink()
     onnx.save(model, path, save_as_external_data=True, location=f'{path.name}_data', size_threshold=1024)
+    path.with_name(f'{path.name}_data').chmod(path.stat().st_mode)  # else only its owner could read it
     return True
 
 def complete_int8(
