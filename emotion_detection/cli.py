@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['read_texts', 'flat', 'write_answers', 'as_json', 'cmd_train', 'hub_token', 'hide_token', 'cmd_predict',
-           'show_answers', 'printable', 'export_folder', 'dev_data', 'cmd_export', 'cmd_quantize', 'cmd_trim',
-           'cmd_evaluate', 'cmd_data', 'cmd_bench', 'cmd_doctor', 'cmd_push', 'build_parser', 'main']
+           'show_answers', 'printable', 'export_folder', 'dev_data', 'show_made', 'cmd_export', 'cmd_quantize',
+           'cmd_trim', 'cmd_evaluate', 'cmd_data', 'cmd_bench', 'cmd_doctor', 'cmd_push', 'build_parser', 'main']
 
 # %% ../nbs/08_cli.ipynb #8e83b3dd
 import argparse
@@ -161,7 +161,7 @@ def export_folder(args):
     require('torch', 'train', 'the export')
     from emotion_detection.pipeline import export_all
     config, data = dev_data(args)
-    for folder in export_all(args.model_path, Path(args.model_path).resolve().parent, config, *data): print(os.path.relpath(folder))
+    show_made(args, *export_all(args.model_path, Path(args.model_path).resolve().parent, config, *data))
 
 def dev_data(
     args, # `config` and `set`
@@ -169,9 +169,16 @@ def dev_data(
     "The labelled texts that an export is checked and calibrated on: the configuration's, or the bundled samples."
     from emotion_detection.config import load_config
     from emotion_detection.phase1 import load_phases
-    if not args.config: print("note: checked on the bundled samples; give --config to take your own data", file=sys.stderr)
     config = load_config(args.config or 'quickstart', args.set)
     return config, load_phases(config, hub_token(args))
+
+def show_made(
+    args,
+    *folders:Path,
+):
+    "Name what was made, and say when only the samples vouch for it."
+    for folder in folders: print(os.path.relpath(folder) if getattr(args, 'export', False) else folder)
+    if not args.config: print("note: checked on the bundled samples; give --config to take your own data", file=sys.stderr)
 
 def cmd_export(args):
     "PyTorch to ONNX FP32, checked; calibrated on the validation texts of a configuration."
@@ -181,7 +188,7 @@ def cmd_export(args):
     config, data = dev_data(args)
     folder = export_onnx(args.model_path, args.output_dir, config.export.opset, config.export.tolerance)
     calibrate_folder(folder, *data, target_accuracy=config.export.target_accuracy)
-    print(folder)
+    show_made(args, folder)
 
 def cmd_quantize(args):
     "ONNX FP32 to INT8, kept if it answers as FP32 does on the validation texts of a configuration."
@@ -191,7 +198,7 @@ def cmd_quantize(args):
     config, data = dev_data(args)
     folder = quantize_int8(args.onnx_path, args.output_dir, data, config.quantization)
     calibrate_folder(folder, *data, target_accuracy=config.export.target_accuracy)
-    print(folder)
+    show_made(args, folder)
 
 def cmd_trim(args):
     "Keep the tokens that the training texts of a configuration need, and prove that nothing else changes."
@@ -200,7 +207,7 @@ def cmd_trim(args):
     from emotion_detection.trimming import trim_model
     config, data = dev_data(args)
     size, (train, dev) = args.vocab_size or config.trimming.vocab_size, (by_language(data, s) for s in ('train', 'validation'))
-    print(trim_model(args.model_path, train, args.output_dir, size, dev, config.trimming.all_characters))
+    show_made(args, trim_model(args.model_path, train, args.output_dir, size, dev, config.trimming.all_characters))
 
 # %% ../nbs/08_cli.ipynb #6e829143
 def cmd_evaluate(args):

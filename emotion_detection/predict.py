@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from tokenizers import Encoding, Tokenizer
-from .artefact import check_hashes, check_sizes, read_canary, read_manifest
+from .artefact import MANIFEST, check_hashes, check_sizes, read_canary, read_manifest
 from .data_mapping import ID2LABEL, LABELS
 from .files import InputError, file_hash, read_json, require, require_files
 from .runtime import OnnxModel, cpu_count, cpu_facts, find_onnx
@@ -56,6 +56,7 @@ def find_model(
 )->Path|None: # The `.onnx` file; `None` for a PyTorch model
     "Which model of a folder to open; `InputError` when it has none."
     path = None if onnx is False else find_onnx(folder)
+    if path is None and onnx is not False and (Path(folder)/MANIFEST).is_file(): check_sizes(folder, read_manifest(folder))  # it had one
     if path is None and onnx: raise InputError(f"{folder} has no .onnx file; make one with `emotion export`, or leave --onnx out")
     if path is None: require_files(folder, 'config.json', 'model.safetensors', 'tokenizer.json', kind='model')
     return path
