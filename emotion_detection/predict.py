@@ -109,7 +109,7 @@ def load_facts(
     "What a model folder says about itself."
     if onnx: return read_manifest(folder)
     config = read_json(folder/'config.json')
-    return {'labels': list((config.get('id2label') or {}).values()), 'max_length': 128, 'licences': [], 'sha256': file_hash(folder/'config.json')} | config.get('emotion_detection', {})
+    return {'labels': list((config.get('id2label') or {}).values()), 'max_length': 128, 'licences': [], 'sha256': file_hash(folder/'config.json') + (file_hash(folder/'training_summary.json') if (folder/'training_summary.json').is_file() else '')} | config.get('emotion_detection', {})
 
 # %% ../nbs/05a_predict.ipynb #2fd7f1b5
 MODES, LONG = ('deterministic', 'throughput'), ('truncate', 'windows')
@@ -268,7 +268,7 @@ def __call__(self:EmotionPredictor,
 )->dict|list[dict]: # Per text: `text`, `label`, `score`, `scores`, `tokens` (special ones excluded), `truncated`; of a table, see `with_answers`
     "Answer one text with a dict, many with a list, a table with columns."
     if isinstance(texts, str): return self._answers([texts], alone=True)[0]
-    if is_table(texts): return with_answers(texts, self(table_texts(texts, text_column)), prefix)
+    if is_table(texts): return with_answers(texts, EmotionPredictor.__call__(self, table_texts(texts, text_column)), prefix)  # not `self(…)`: Ray wraps that, and would wait for itself
     texts, most = list(texts), 8 if self.options['mode']=='deterministic' else 256
     return list(self._in_order(self._answers, texts, min(most, max(1, math.ceil(len(texts)/self.threads)))))
 
