@@ -88,3 +88,11 @@ for n,_ in enumerate(p.stream(texts), 1):
 print(n, (rss().rss - start)/1e6)"""
     n, grown = subprocess.run([sys.executable, '-c', code], env=ENV, capture_output=True, text=True, check=True).stdout.split()
     assert n == '15000' and float(grown) < 25
+
+
+def test_prediction_reports_to_nobody(outputs, tmp_path):
+    "ONNX Runtime's telemetry is off: it leaves no device id behind."
+    env = {k: v for k,v in ENV.items() if k != 'ORT_DISABLE_TELEMETRY'} | {'HOME': str(tmp_path), 'XDG_CACHE_HOME': str(tmp_path/'.cache')}
+    code = f"from emotion_detection.predict import EmotionPredictor; EmotionPredictor({str(outputs/'int8')!r})('hi')"
+    subprocess.run([sys.executable, '-c', code], env=env, check=True)
+    assert not list(tmp_path.rglob('*onnxruntime*'))
