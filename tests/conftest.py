@@ -6,7 +6,8 @@ from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 EMOTION = Path(sys.executable).with_name('emotion')
-ENV = os.environ | {'HF_HUB_OFFLINE': '1', 'OMP_NUM_THREADS': '1', 'TOKENIZERS_PARALLELISM': 'false'}
+os.environ['HF_HUB_OFFLINE'] = '1'  # before a test's first import of huggingface_hub, which reads it once
+ENV = os.environ | {'OMP_NUM_THREADS': '1', 'TOKENIZERS_PARALLELISM': 'false'}
 ENV.pop('HF_TOKEN', None)
 
 
