@@ -117,16 +117,17 @@ def _proc(name):
     try: return Path(f'/proc/self/{name}').read_text().splitlines()
     except OSError: return []
 
-def memory()->dict[str,float]: # MB of 10^6 bytes: `rss_mb` (resident), `peak_mb` (most ever resident), `mapped_mb` (mapped weights), `touched_mb` (of these resident)
+def memory()->dict[str,float]: # MB of 10^6 bytes: `rss_mb` (resident), `peak_mb` (most ever resident), `mapped_mb` (weights mapped, each once), `touched_mb` (of the mappings resident)
     "Memory of this process; 0 for what the system does not tell."
-    kb, mapped = {l.split()[0]: int(l.split()[1]) for l in _proc('status') if l.endswith(' kB')}, {'Size:': 0, 'Rss:': 0}
+    kb, mapped = {l.split()[0]: int(l.split()[1]) for l in _proc('status') if l.endswith(' kB')}, {}
     if 'VmRSS:' not in kb: kb['VmRSS:'] = importlib.import_module('psutil').Process().memory_info().rss/1024
-    weights = False
+    touched, part = 0, None
     for l in _proc('smaps'):
         key, *values = l.split()
-        if not key.endswith(':'): weights = l.endswith(WEIGHTS)  # a mapping begins: addresses, …, path
-        elif weights and key in mapped: mapped[key] += int(values[0])
-    return {name: n*1024/1e6 for name,n in (('rss_mb', kb['VmRSS:']), ('peak_mb', kb.get('VmHWM:', 0)), ('mapped_mb', mapped['Size:']), ('touched_mb', mapped['Rss:']))}
+        if not key.endswith(':'): part = tuple(values[1:4]) if l.endswith(WEIGHTS) else None  # a mapping begins: addresses, rights, offset, device, inode, path
+        elif part and key=='Size:': mapped[part] = int(values[0])
+        elif part and key=='Rss:': touched += int(values[0])
+    return {name: n*1024/1e6 for name,n in (('rss_mb', kb['VmRSS:']), ('peak_mb', kb.get('VmHWM:', 0)), ('mapped_mb', sum(mapped.values())), ('touched_mb', touched))}
 
 # %% ../nbs/07c_bench_predict.ipynb #dcf38116
 OPEN = {'pipeline': _pipeline, 'optimum': _optimum, 'openvino': _openvino, 'ours': _ours} # Kind to function: from folder, threads and mode to two functions, for one text and for many
