@@ -158,7 +158,7 @@ def plot_flips(
     share = [100*changed[bin_of==b].mean() if (bin_of==b).any() else 0 for b in range(bins)]
     ax = plt.subplots(figsize=(5.4,2.9), layout='constrained')[1]
     ax.bar(edges[:-1], share, width=1/bins, align='edge', color='#c8553d', edgecolor='white')
-    finding = f"all {changed.sum()} had a margin below {sure[changed].max():.2f}" if changed.any() else ''
+    finding = f"half of these had a margin below {np.median(sure[changed]):.2f}" if changed.any() else ''
     ax.set(xlabel='margin before: largest probability less the second', ylabel='labels changed (%)', xlim=(0,1), title=f'{step}: {changed.sum()} of {len(sure):,} labels change; {finding}' if changed.any() else f'{step}: no label changes')
     ax.title.set_fontsize(9); ax.spines[['top','right']].set_visible(False)
     return ax
@@ -192,6 +192,6 @@ def confident_mistakes(
     n:int=5, # Per language
 )->pd.DataFrame: # `language`, `text`, `label`, `pred` (names), `sure`, `licence`; only texts that may be shown
     "The wrong answers with the highest probability."
-    wrong = results[(results['label'] != results['pred']) & [may_show(l) for l in results['licence']]]
+    wrong = results[(results['label'] != results['pred']) & results['licence'].map(may_show)]
     wrong = wrong.assign(sure=wrong[list(LABELS)].max(axis=1), label=[LABELS[i] for i in wrong['label']], pred=[LABELS[i] for i in wrong['pred']]).dropna(subset='sure')
     return wrong.sort_values('sure', ascending=False, kind='stable').groupby('language').head(n).sort_values(['language','sure'], ascending=[True, False], ignore_index=True)[['language','text','label','pred','sure','licence']]
