@@ -211,15 +211,21 @@ def cmd_trim(args):
 
 # %% ../nbs/08_cli.ipynb #6e829143
 def cmd_evaluate(args):
-    "Scores, tables and pictures on the test texts of a configuration."
+    "Scores with intervals beside a baseline and a ceiling: a page for people, tables, pictures, JSON."
     require('torch', 'train', 'evaluation')
+    from pandas import DataFrame
     from emotion_detection.config import load_config
-    from emotion_detection.evaluation import class_tables, evaluate_model, write_report
+    from emotion_detection.data import DataModule, Source
+    from emotion_detection.evaluation import evaluate_folders, language_table, model_folders, verdicts, write_report
     from emotion_detection.phase1 import load_phases
-    predictor = EmotionPredictor(args.model_path, True if args.onnx else None)
-    results = evaluate_model(predictor, *load_phases(load_config(args.config, args.set), hub_token(args)))
-    scores = write_report(results, args.output_dir, model=Path(args.model_path).name)
-    print(as_json(scores) if args.json else class_tables(results).round(3).to_string())
+    model_folders(args.model_path, args.onnx)  # wrong paths show before anything is read
+    if Path(args.output_dir).is_file(): raise InputError(f"{args.output_dir} is a file; name a folder")
+    data, ratings = load_phases(load_config(args.config, args.set), hub_token(args)), [DataModule(Source(r)) for r in args.ratings]
+    models = evaluate_folders(args.model_path, *data, split=args.split, baseline=not args.no_baseline, ratings=ratings, onnx=args.onnx or None)
+    report = write_report(models, args.output_dir, *data, split=args.split)
+    if args.json: return print(as_json(report))
+    for lang in report['ceiling']: print(f"{lang}\n{DataFrame(language_table(report, lang)).set_index('model').rename_axis(None).to_string()}\n")
+    print(verdicts(report), f"The report: {Path(args.output_dir)/'report.html'}", sep='\n' if report['baseline'] else '')
 
 def cmd_data(args):
     "Rows, splits, duplicates and class balance of a configuration's data."
@@ -305,7 +311,7 @@ def build_parser()->argparse.ArgumentParser:
     add('export', cmd_export, config=False, output={'required': True})
     add('quantize', cmd_quantize, config=False, output={'required': True}, model='--onnx_path')
     add('trim', cmd_trim, config=False, output={'required': True}).add_argument('--vocab_size', type=int, help="tokens to keep (default: the configuration's trimming.vocab_size, 40000)")
-    add('evaluate', cmd_evaluate, config=True, output={'required': True}, json=True).add_argument('--onnx', action='store_true', help='the folder must be ONNX')
+    _evaluate_arguments(add('evaluate', cmd_evaluate, config=True, output={'required': True}, model=None, json=True))
     add('data', cmd_data, config=True, output={'default': None}, model=None, json=True)
     add('doctor', cmd_doctor, model=None, json=True).add_argument('--model_path', metavar='DIR', help='model folder')
     _bench_arguments(add('bench', cmd_bench, config=False, model=None, json=True))
@@ -325,6 +331,13 @@ def _bench_arguments(p):
     p.add_argument('--comments', type=int, default=1000, help='predict: texts for the throughput (default 1000)')
     p.add_argument('--steps', type=int, default=4, help='train: training steps per round (default 4)')
     p.add_argument('--rounds', type=int, help='rounds, of which the median counts (default 5, train 3)')
+
+def _evaluate_arguments(p):
+    p.add_argument('--model_path', action='append', required=True, metavar='DIR', help='model folder, or a folder of them such as outputs; may be repeated')
+    p.add_argument('--onnx', action='store_true', help='the folder must be ONNX; of a folder of folders, only those that are')
+    p.add_argument('--split', choices=['test', 'validation'], default='test', help='texts to evaluate (default test)')
+    p.add_argument('--no_baseline', action='store_true', help='do not train TF-IDF and logistic regression for comparison')
+    p.add_argument('--ratings', action='append', default=[], metavar='FILE', help='single ratings of the same comments (columns id, text, rater_id and labels), for the noise ceiling; may be repeated')
 
 def _predict_arguments(p):
     p.add_argument('--onnx', action='store_true', help='the folder must be ONNX (default: whichever it is)')
