@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['read_texts', 'flat', 'write_answers', 'as_json', 'cmd_train', 'hub_token', 'hide_token', 'cmd_predict',
            'show_answers', 'printable', 'export_folder', 'dev_data', 'show_made', 'cmd_export', 'cmd_quantize',
-           'cmd_trim', 'cmd_evaluate', 'cmd_data', 'cmd_bench', 'cmd_doctor', 'cmd_push', 'build_parser', 'main']
+           'cmd_trim', 'cmd_evaluate', 'cmd_behaviour', 'cmd_data', 'cmd_bench', 'cmd_doctor', 'cmd_push',
+           'build_parser', 'main']
 
 # %% ../nbs/08_cli.ipynb #8e83b3dd
 import argparse
@@ -218,14 +219,27 @@ def cmd_evaluate(args):
     from emotion_detection.data import DataModule, Source
     from emotion_detection.evaluation import evaluate_folders, language_table, model_folders, verdicts, write_report
     from emotion_detection.phase1 import load_phases
-    model_folders(args.model_path, args.onnx)  # wrong paths show before anything is read
+    from emotion_detection.pipeline import write_cards
+    folders = model_folders(args.model_path, args.onnx)  # wrong paths show before anything is read
     if Path(args.output_dir).is_file(): raise InputError(f"{args.output_dir} is a file; name a folder")
     data, ratings = load_phases(load_config(args.config, args.set), hub_token(args)), [DataModule(Source(r)) for r in args.ratings]
     models = evaluate_folders(args.model_path, *data, split=args.split, baseline=not args.no_baseline, ratings=ratings, onnx=args.onnx or None)
     report = write_report(models, args.output_dir, *data, split=args.split)
+    if args.cards: write_cards(folders, report, args.output_dir)
     if args.json: return print(as_json(report))
     for lang in report['ceiling']: print(f"{lang}\n{DataFrame(language_table(report, lang)).set_index('model').rename_axis(None).to_string()}\n")
     print(verdicts(report), f"The report: {Path(args.output_dir)/'report.html'}", sep='\n' if report['baseline'] else '')
+
+def cmd_behaviour(args):
+    "What models understand: the failure rates of the behavioural suite."
+    require('pandas', 'train', 'the behavioural suite')
+    from emotion_detection.behaviour import failure_rates, judge_suite, load_suite, side_by_side, write_behaviour
+    from emotion_detection.evaluation import model_folders
+    folders, suite = model_folders(args.model_path, args.onnx), load_suite(args.suite)
+    judged = judge_suite({name: EmotionPredictor(folder) for name,folder in folders.items()}, suite)
+    rates = write_behaviour(judged, args.output_dir) if args.output_dir else failure_rates(judged)
+    if args.json: return print(rates.to_json(orient='records', lines=True, force_ascii=False, double_precision=4), end='')
+    print(side_by_side(rates).rename(columns=lambda c: c if c=='cases' else f'{c}, failing %').round(0).to_string())
 
 def cmd_data(args):
     "Rows, splits, duplicates and class balance of a configuration's data."
@@ -312,6 +326,7 @@ def build_parser()->argparse.ArgumentParser:
     add('quantize', cmd_quantize, config=False, output={'required': True}, model='--onnx_path')
     add('trim', cmd_trim, config=False, output={'required': True}).add_argument('--vocab_size', type=int, help="tokens to keep (default: the configuration's trimming.vocab_size, 40000)")
     _evaluate_arguments(add('evaluate', cmd_evaluate, config=True, output={'required': True}, model=None, json=True))
+    _behaviour_arguments(add('behaviour', cmd_behaviour, output={'default': None}, model=None, json=True))
     add('data', cmd_data, config=True, output={'default': None}, model=None, json=True)
     add('doctor', cmd_doctor, model=None, json=True).add_argument('--model_path', metavar='DIR', help='model folder')
     _bench_arguments(add('bench', cmd_bench, config=False, model=None, json=True))
@@ -332,12 +347,20 @@ def _bench_arguments(p):
     p.add_argument('--steps', type=int, default=4, help='train: training steps per round (default 4)')
     p.add_argument('--rounds', type=int, help='rounds, of which the median counts (default 5, train 3)')
 
-def _evaluate_arguments(p):
+def _folders_arguments(p):
     p.add_argument('--model_path', action='append', required=True, metavar='DIR', help='model folder, or a folder of them such as outputs; may be repeated')
     p.add_argument('--onnx', action='store_true', help='the folder must be ONNX; of a folder of folders, only those that are')
+
+def _behaviour_arguments(p):
+    _folders_arguments(p)
+    p.add_argument('--suite', metavar='FILE', help='a suite of your own, or a folder of them (default: the bundled English and Vietnamese one)')
+
+def _evaluate_arguments(p):
+    _folders_arguments(p)
     p.add_argument('--split', choices=['test', 'validation'], default='test', help='texts to evaluate (default test)')
     p.add_argument('--no_baseline', action='store_true', help='do not train TF-IDF and logistic regression for comparison')
     p.add_argument('--ratings', action='append', default=[], metavar='FILE', help='single ratings of the same comments (columns id, text, rater_id and labels), for the noise ceiling; may be repeated')
+    p.add_argument('--cards', action='store_true', help='run the behavioural suite too, and write a model card (README.md) into each folder')
 
 def _predict_arguments(p):
     p.add_argument('--onnx', action='store_true', help='the folder must be ONNX (default: whichever it is)')
