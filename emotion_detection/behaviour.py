@@ -100,14 +100,6 @@ def repeat_emoji(
     head, _, emoji = text.rpartition(' ')
     return f'{head} {3*emoji}'
 
-CHANGES = {
-    'lower': str.lower, 'upper': str.upper, 'typo': swap_letters, 'telex_slip': telex_slip, 'no_marks': drop_marks, 'new_tone_place': new_tone_place,
-    'nfd': lambda t: unicodedata.normalize('NFD', t), 'unpunctuated': lambda t: t.translate(_NO_PUNCTUATION), 'repeat_marks': lambda t: t.replace('!', '!!!'),
-    'repeat_emoji': repeat_emoji, 'spaces': lambda t: t.replace(' ', '\n', 1).replace(' ', '  ') + '\u200b',
-    'curly': lambda t: t.replace("'", '’'), 'no_apostrophe': lambda t: t.replace("'", ''),
-} # Name in a suite file to function of a text
-
-# %% ../nbs/07e_behaviour.ipynb #32222c34
 def swap_words(
     text:str,
     words:Mapping[str,str], # Word or phrase to what stands in its place
@@ -116,6 +108,13 @@ def swap_words(
     words = {k.lower(): v for k,v in words.items()}
     either = '|'.join(map(re.escape, sorted(words, key=len, reverse=True)))
     return re.sub(rf'(?<!\w)(?:{either})(?!\w)', lambda m: words[m[0].lower()], text, flags=re.I)
+
+CHANGES = {
+    'lower': str.lower, 'upper': str.upper, 'typo': swap_letters, 'telex_slip': telex_slip, 'no_marks': drop_marks, 'new_tone_place': new_tone_place,
+    'nfd': lambda t: unicodedata.normalize('NFD', t), 'unpunctuated': lambda t: t.translate(_NO_PUNCTUATION), 'repeat_marks': lambda t: t.replace('!', '!!!'),
+    'repeat_emoji': repeat_emoji, 'spaces': lambda t: t.replace(' ', '\n', 1).replace(' ', '  ') + '\u200b',
+    'curly': lambda t: t.replace("'", '’'), 'no_apostrophe': lambda t: t.replace("'", ''),
+} # Name in a suite file to function of a text
 
 # %% ../nbs/07e_behaviour.ipynb #f5d4e83f
 _SLOT = re.compile(r'\{(\w+)\}')
@@ -388,7 +387,7 @@ def plot_failures(
     plt = require('matplotlib.pyplot', why='a picture')
     languages, names = rates.language.unique(), rates.predictor.unique()
     rows = max(rates[rates.language==l].capability.nunique() for l in languages)
-    fig,axes = plt.subplots(1, len(languages), figsize=(5*len(languages), 1.6+.27*rows), sharex=True, squeeze=False, layout='constrained')
+    fig,axes = plt.subplots(1, len(languages), figsize=(4.4*len(languages), 1.4+.2*rows), dpi=66, sharex=True, squeeze=False, layout='constrained')
     for ax,language in zip(axes[0], languages):
         own = rates[rates.language==language]
         order = own[['kind', 'capability']].drop_duplicates()
@@ -396,8 +395,8 @@ def plot_failures(
         for i,name in enumerate(names):
             r = own[(own.predictor==name) & own.rate.notna()]
             y = r.capability.map(place) + .5*(i-(len(names)-1)/2)/len(names)
-            ax.hlines(y, 100*r.low, 100*r.high, color=_COLORS[i % 6], lw=.8, alpha=.6)
-            ax.plot(100*r.rate, y, _MARKERS[i % 6], color=_COLORS[i % 6], ms=4.5, label=name)
+            ax.hlines(y, 100*r.low, 100*r.high, color=_COLORS[i % 6], lw=.8)
+            ax.plot(100*r.rate, y, _MARKERS[i % 6], color=_COLORS[i % 6], ms=4, label=name)
         for k in range(1, len(order)):
             if order.kind.iloc[k] != order.kind.iloc[k-1]: ax.axhline(k-.5, color='gray', lw=.7, ls=':')
         ax.set_yticks(range(len(order)), [f'{c}  {k}' for k,c in order.values], fontsize=8); ax.set_ylim(len(order)-.5, -.5)
@@ -438,8 +437,7 @@ def write_behaviour(
     **about, # More for `behaviour.json`, such as the models' folders
 )->pd.DataFrame: # The rates
     "Rates, cases and picture of a run, in one folder."
-    require('matplotlib', why='a picture').use('Agg', force=False)
-    plt, rates = require('matplotlib.pyplot'), failure_rates(judged)
+    plt, rates = require('matplotlib.pyplot', why='a picture'), failure_rates(judged)
     rows = [{k: None if pd.isna(v) else v for k,v in r.items()} for r in rates.round(4).astype(object).to_dict('records')]
     with new_folder(output_dir) as new:
         write_json(new/'behaviour.json', about | judged.attrs | {'cases': int(rates.groupby(['language', 'capability']).cases.first().sum()), 'rates': rows})
