@@ -169,6 +169,8 @@ def _check_keys(part, where, needed, optional=()):
         near = difflib.get_close_matches(str(k), [*needed, *optional], 1)
         raise InputError(f"{where}, line {part.line}: unknown key {k!r}; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join([*needed, *optional])}"))
     if missing := [k for k in needed if k not in part]: raise InputError(f"{where}, line {part.line}: {missing[0]} is missing")
+    for k in ('language', 'name', 'kind', 'about', 'expect', 'vary', 'change'):
+        if not (isinstance(v := part.get(k, ' .'), str) and v.strip()): raise InputError(f"{where}, line {part.line}: {k} is {v!r}, not a word or a line")
 
 def _check_texts(texts, where):
     if not (isinstance(texts, list) and texts and all(isinstance(t, str) and t.strip() for t in texts)): raise InputError(f"{where}: a list of texts is needed, none of them empty")
@@ -255,8 +257,9 @@ def _check_answer(answer, text, name):
     if label is not None and label not in LABELS: raise InputError(f"{name} gave {text!r} the label {label!r}; the labels are {', '.join(LABELS)}")
     if scores is None: return label, None
     if not isinstance(scores, Mapping) or set(scores) != set(LABELS): raise InputError(f"{name} gave {text!r} scores for {', '.join(map(str, scores))}; one for each of {', '.join(LABELS)} is needed")
-    probs = np.array([scores[l] for l in LABELS], float)
-    if not ((probs >= 0) & (probs <= 1)).all(): raise InputError(f"{name} gave {text!r} the scores {probs.tolist()}; they must be probabilities, from 0 to 1")
+    try: probs = np.array([scores[l] for l in LABELS], float)
+    except (TypeError, ValueError): probs = np.full(len(LABELS), math.nan)
+    if not ((probs >= 0) & (probs <= 1)).all(): raise InputError(f"{name} gave {text!r} the scores {list(scores.values())}; they must be probabilities, from 0 to 1")
     return label, probs
 
 def ask(
