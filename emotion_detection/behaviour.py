@@ -100,14 +100,6 @@ def repeat_emoji(
     head, _, emoji = text.rpartition(' ')
     return f'{head} {3*emoji}'
 
-CHANGES = {
-    'lower': str.lower, 'upper': str.upper, 'typo': swap_letters, 'telex_slip': telex_slip, 'no_marks': drop_marks, 'new_tone_place': new_tone_place,
-    'nfd': lambda t: unicodedata.normalize('NFD', t), 'unpunctuated': lambda t: t.translate(_NO_PUNCTUATION), 'repeat_marks': lambda t: t.replace('!', '!!!'),
-    'repeat_emoji': repeat_emoji, 'spaces': lambda t: t.replace(' ', '\n', 1).replace(' ', '  ') + '\u200b',
-    'curly': lambda t: t.replace("'", '’'), 'no_apostrophe': lambda t: t.replace("'", ''),
-} # Name in a suite file to function of a text
-
-# %% ../nbs/07e_behaviour.ipynb #32222c34
 def swap_words(
     text:str,
     words:Mapping[str,str], # Word or phrase to what stands in its place
@@ -116,6 +108,13 @@ def swap_words(
     words = {k.lower(): v for k,v in words.items()}
     either = '|'.join(map(re.escape, sorted(words, key=len, reverse=True)))
     return re.sub(rf'(?<!\w)(?:{either})(?!\w)', lambda m: words[m[0].lower()], text, flags=re.I)
+
+CHANGES = {
+    'lower': str.lower, 'upper': str.upper, 'typo': swap_letters, 'telex_slip': telex_slip, 'no_marks': drop_marks, 'new_tone_place': new_tone_place,
+    'nfd': lambda t: unicodedata.normalize('NFD', t), 'unpunctuated': lambda t: t.translate(_NO_PUNCTUATION), 'repeat_marks': lambda t: t.replace('!', '!!!'),
+    'repeat_emoji': repeat_emoji, 'spaces': lambda t: t.replace(' ', '\n', 1).replace(' ', '  ') + '\u200b',
+    'curly': lambda t: t.replace("'", '’'), 'no_apostrophe': lambda t: t.replace("'", ''),
+} # Name in a suite file to function of a text
 
 # %% ../nbs/07e_behaviour.ipynb #f5d4e83f
 _SLOT = re.compile(r'\{(\w+)\}')
@@ -170,6 +169,8 @@ def _check_keys(part, where, needed, optional=()):
         near = difflib.get_close_matches(str(k), [*needed, *optional], 1)
         raise InputError(f"{where}, line {part.line}: unknown key {k!r}; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join([*needed, *optional])}"))
     if missing := [k for k in needed if k not in part]: raise InputError(f"{where}, line {part.line}: {missing[0]} is missing")
+    for k in ('language', 'name', 'kind', 'about', 'expect', 'vary', 'change'):
+        if not (isinstance(v := part.get(k, ' .'), str) and v.strip()): raise InputError(f"{where}, line {part.line}: {k} is {v!r}, not a word or a line")
 
 def _check_texts(texts, where):
     if not (isinstance(texts, list) and texts and all(isinstance(t, str) and t.strip() for t in texts)): raise InputError(f"{where}: a list of texts is needed, none of them empty")
@@ -256,8 +257,9 @@ def _check_answer(answer, text, name):
     if label is not None and label not in LABELS: raise InputError(f"{name} gave {text!r} the label {label!r}; the labels are {', '.join(LABELS)}")
     if scores is None: return label, None
     if not isinstance(scores, Mapping) or set(scores) != set(LABELS): raise InputError(f"{name} gave {text!r} scores for {', '.join(map(str, scores))}; one for each of {', '.join(LABELS)} is needed")
-    probs = np.array([scores[l] for l in LABELS], float)
-    if not ((probs >= 0) & (probs <= 1)).all(): raise InputError(f"{name} gave {text!r} the scores {probs.tolist()}; they must be probabilities, from 0 to 1")
+    try: probs = np.array([scores[l] for l in LABELS], float)
+    except (TypeError, ValueError): probs = np.full(len(LABELS), math.nan)
+    if not ((probs >= 0) & (probs <= 1)).all(): raise InputError(f"{name} gave {text!r} the scores {list(scores.values())}; they must be probabilities, from 0 to 1")
     return label, probs
 
 def ask(
@@ -388,7 +390,7 @@ def plot_failures(
     plt = require('matplotlib.pyplot', why='a picture')
     languages, names = rates.language.unique(), rates.predictor.unique()
     rows = max(rates[rates.language==l].capability.nunique() for l in languages)
-    fig,axes = plt.subplots(1, len(languages), figsize=(5*len(languages), 1.6+.27*rows), sharex=True, squeeze=False, layout='constrained')
+    fig,axes = plt.subplots(1, len(languages), figsize=(4.4*len(languages), 1.4+.2*rows), dpi=66, sharex=True, squeeze=False, layout='constrained')
     for ax,language in zip(axes[0], languages):
         own = rates[rates.language==language]
         order = own[['kind', 'capability']].drop_duplicates()
@@ -396,8 +398,8 @@ def plot_failures(
         for i,name in enumerate(names):
             r = own[(own.predictor==name) & own.rate.notna()]
             y = r.capability.map(place) + .5*(i-(len(names)-1)/2)/len(names)
-            ax.hlines(y, 100*r.low, 100*r.high, color=_COLORS[i % 6], lw=.8, alpha=.6)
-            ax.plot(100*r.rate, y, _MARKERS[i % 6], color=_COLORS[i % 6], ms=4.5, label=name)
+            ax.hlines(y, 100*r.low, 100*r.high, color=_COLORS[i % 6], lw=.8)
+            ax.plot(100*r.rate, y, _MARKERS[i % 6], color=_COLORS[i % 6], ms=4, label=name)
         for k in range(1, len(order)):
             if order.kind.iloc[k] != order.kind.iloc[k-1]: ax.axhline(k-.5, color='gray', lw=.7, ls=':')
         ax.set_yticks(range(len(order)), [f'{c}  {k}' for k,c in order.values], fontsize=8); ax.set_ylim(len(order)-.5, -.5)
@@ -438,8 +440,7 @@ def write_behaviour(
     **about, # More for `behaviour.json`, such as the models' folders
 )->pd.DataFrame: # The rates
     "Rates, cases and picture of a run, in one folder."
-    require('matplotlib', why='a picture').use('Agg', force=False)
-    plt, rates = require('matplotlib.pyplot'), failure_rates(judged)
+    plt, rates = require('matplotlib.pyplot', why='a picture'), failure_rates(judged)
     rows = [{k: None if pd.isna(v) else v for k,v in r.items()} for r in rates.round(4).astype(object).to_dict('records')]
     with new_folder(output_dir) as new:
         write_json(new/'behaviour.json', about | judged.attrs | {'cases': int(rates.groupby(['language', 'capability']).cases.first().sum()), 'rates': rows})
