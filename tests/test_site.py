@@ -1,16 +1,18 @@
 """The documentation site as a reader gets it: built once, crawled, and opened in a browser where there is one."""
 import ast, functools, http.server, json, os, re, shutil, subprocess, sys, threading, time, urllib.request
 from pathlib import Path
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import nbformat, pytest, yaml
-from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT/'tools'))
+from crawl import addresses, base_of, broken, crawl, soup, summary
+
 QUARTO = ROOT/'tools/quarto_fallback/quarto'
 NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'), key=lambda p: (p.stem!='index', p.name))
 PAGES = [re.sub(r'^\d+[a-z]?_', '', nb.stem) + '.html' for nb in NOTEBOOKS]
-BASE = '/emotion_detection/'
+BASE = base_of(ROOT/'settings.ini')
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 pytestmark = pytest.mark.xdist_group('site')  # one worker builds it once
 
@@ -35,13 +37,7 @@ def built(tmp_path_factory):
 def site(built): return built[0]/'_docs'
 
 
-@functools.cache
-def soup(path): return BeautifulSoup(path.read_text('utf8'), 'html.parser')
-
-
-def addresses(page):
-    "Tag, attribute's value of everything on a page that points somewhere."
-    return [(tag, tag[name]) for name in ('href', 'src', 'srcset', 'poster') for tag in soup(page).find_all(attrs={name: True})]
+def markdown_cells(notebook): return [c.source for c in nbformat.read(notebook, 4).cells if c.cell_type=='markdown']
 
 
 @pytest.mark.parametrize('notebook', NOTEBOOKS, ids=lambda p: p.stem)
@@ -67,13 +63,66 @@ def test_sidebar_is_the_series(site):
 
 
 @pytest.mark.parametrize('page', PAGES)
-def test_links_resolve(site, page):
-    for tag,address in addresses(site/page):
-        if urlsplit(address).scheme or tag.get('rel')==['canonical']: continue
-        path, _, anchor = unquote(urljoin(BASE + page, address)).partition('#')
-        target = site/(path.removeprefix(BASE) or 'index.html')
-        assert target.is_file(), address
-        assert not anchor or anchor.startswith('__') or soup(target).find(id=anchor), address
+def test_links_resolve(site, page): assert broken(site, page, BASE)==[]
+
+
+def test_crawl(site, tmp_path):
+    "Every page and link is counted, and a dead one is found: a page or a heading that is not there, a place outside."
+    found = crawl(site, BASE)
+    print(summary(found))
+    assert found['pages']==len(PAGES)+1 and found['links'] > 20*found['pages'] and found['broken']==[]
+    (tmp_path/'a.html').write_text(f'<h2 id="here">x</h2><a href="#here">1</a><a href="{BASE}a.html#here">2</a><a href="b.html">3</a><a href="a.html#there">4</a><a href="../x.html">5</a><a href="https://example.org">6</a>')
+    assert crawl(tmp_path, BASE)=={'pages': 1, 'links': 5, 'broken': [('a.html', 'b.html'), ('a.html', 'a.html#there'), ('a.html', '../x.html')]}
+
+
+@pytest.mark.parametrize('notebook', NOTEBOOKS[1:], ids=lambda p: p.stem)
+def test_opening(notebook):
+    "Under the title: what is learned, what is needed."
+    title, opening = markdown_cells(notebook)[:2]
+    assert re.fullmatch(r'# .+\n\n> .+', title.strip())
+    assert re.fullmatch(r'- \*\*You learn\*\* [^\n]{20,260}\.\n- \*\*You need\*\* [^\n]{5,320}\.', opening.strip())
+
+
+@pytest.mark.parametrize('notebook,then', list(zip(NOTEBOOKS, [*NOTEBOOKS[1:], NOTEBOOKS[0]])), ids=PAGES)
+def test_next(notebook, then):
+    "A page ends with why to go on; the last one leads back to the first."
+    assert re.match(r'\*\*Next\*\* .*\]\(' + re.escape(then.name) + r'\)[:,] \S.+', markdown_cells(notebook)[-1])
+
+
+def test_footer_leads_on(site):
+    for page,then in zip(PAGES[:-1], PAGES[1:]): assert soup(site/page).select_one('.md-footer__link--next')['href']==then
+    assert yaml.safe_load((ROOT/'_quarto.yml').read_text())['website']['page-navigation'] is True  # what Quarto calls it
+
+
+@pytest.mark.parametrize('stem', ['00_data_mapping', '01_loss', '02_model', '03_phase1', '04_phase2', '05_export', '06_quantization', '07_evaluation'])
+def test_exercises(site, stem):
+    "Two tasks at the end of each of the numbered pages, each with a solution that is folded and asserts something."
+    cells = nbformat.read(ROOT/f'nbs/{stem}.ipynb', 4).cells
+    at = next(i for i,c in enumerate(cells) if c.source.strip()=='## Exercises')
+    code = [c for c in cells[at:] if c.cell_type=='code' and not c.source.startswith('#| hide')]
+    assert [c.source.startswith('#| code-fold: true\n#| code-summary: "Solution"\n') for c in code]==[True, True]
+    assert all(re.search(r'assert|test_\w+\(', c.source) and not c.outputs for c in code)
+    folded = soup(site/f'{stem[3:]}.html').select('details.code-fold:not([open]) summary')
+    assert [s.text for s in folded][-2:]==['Solution']*2
+
+
+def test_command_reference_is_current():
+    "The stored tables hold what the parser takes now."
+    from emotion_detection.cli import build_parser
+    cells = nbformat.read(ROOT/'nbs/08a_command.ipynb', 4).cells
+    shown = '\n'.join(o.data['text/markdown'] for c in cells if c.cell_type=='code' for o in c.outputs if 'text/markdown' in o.get('data', {}))
+    commands = next(a for a in build_parser()._actions if hasattr(a, 'choices') and isinstance(a.choices, dict)).choices
+    assert re.findall(r'^### `emotion (\w+)`', shown, re.M)==list(commands), 'run tools/run_notebooks.py nbs/08a_command.ipynb'
+    for name,parser in commands.items():
+        part = shown.partition(f'### `emotion {name}`')[2].partition('\n### ')[0]
+        assert re.findall(r'^\| `(\S+?)`', part, re.M)==[(a.option_strings or [a.dest])[0] for a in parser._actions if a.dest!='help'], 'run tools/run_notebooks.py nbs/08a_command.ipynb'
+
+
+def test_examples_are_shown_as_they_are():
+    "The deployment page holds the files of examples/chatbot."
+    shown = [o.data['text/markdown'] for c in nbformat.read(ROOT/'nbs/09_deployment.ipynb', 4).cells if c.cell_type=='code' for o in c.outputs if 'text/markdown' in o.get('data', {})]
+    for file in (ROOT/'examples/chatbot').iterdir():
+        if file.is_file(): assert any(file.read_text('utf8') in text for text in shown), f'run tools/run_notebooks.py nbs/09_deployment.ipynb: {file.name} has changed'
 
 
 @pytest.mark.parametrize('page', [*PAGES, '404.html'])
@@ -93,7 +142,9 @@ def test_styles_load_nothing_from_outside(site):
 def test_figures_are_shown(site, notebook, page):
     cells = [c for c in nbformat.read(notebook, 4).cells if c.cell_type=='code' and not re.search(r'^#\| *(hide\b|include: *false|output: *false)', c.source, re.M)]
     figures = sum('image/png' in o.get('data', {}) for c in cells for o in c.outputs)
-    assert len(soup(site/page).select('article img[src$=".png"]'))==figures
+    images = soup(site/page).select('article img[src$=".png"]')
+    assert len(images)==figures
+    for image in images: assert len(image['alt'].split()) > 3 and not image['alt'].startswith('Figure'), image['alt']
 
 
 def test_search_knows_the_words(site):
@@ -203,7 +254,7 @@ class Browser:
         while (message := self.receive()).get('id')!=self.last: pass
         return message.get('result', {})
 
-    def js(self, expression): return self.call('Runtime.evaluate', expression=expression)['result'].get('value')
+    def js(self, expression): return self.call('Runtime.evaluate', expression=expression, returnByValue=True)['result'].get('value')
 
     def open(self, url, width=1280, scheme='light'):
         self.call('Emulation.setDeviceMetricsOverride', width=width, height=900, deviceScaleFactor=1, mobile=width<600)
@@ -248,7 +299,61 @@ def test_page_fits_a_phone(browser, url, page):
     assert browser.js('document.body.dataset.mdColorScheme')=='slate'
 
 
-def test_search_answers(browser, url):
-    browser.open(url + 'index.html?q=normalise')
-    browser.wait(lambda: browser.js('document.querySelectorAll(".md-search-result__item").length'))
-    assert browser.troubles==[]
+@pytest.mark.parametrize('words,page', [('label smoothing', 'loss.html'), ('quantization', 'quantization.html'), ('normalise', 'text.html')])
+def test_search_answers(browser, url, words, page):
+    "Typed into the field, as a reader would: results appear, the page among them, and the first one opens."
+    browser.open(url + 'index.html')
+    browser.js('document.querySelector(".md-search__input").focus()')
+    for letter in words: browser.call('Input.insertText', text=letter)
+    found = 'Array.from(document.querySelectorAll(".md-search-result__link"), a => new URL(a.href).pathname.split("/").pop())'
+    browser.wait(lambda: page in browser.js(found))
+    shown = browser.js('document.querySelector(".md-search-result__list").innerText').lower()
+    assert words.split()[-1] in shown and browser.troubles==[]
+    assert browser.js('document.querySelector(".md-search-result__link").checkVisibility()')
+
+
+CONTRAST = (Path(__file__).parent/'contrast.js').read_text('utf8')
+TOKENS = """# a comment
+@decorator
+class A(ValueError):
+    "docstring"
+    def f(self, x:int=0x1F)->bool: return not (x > 1.5e-3 and f'{x!r}\\n' != b"y") or None is print(len([*range(3)]))
+try: import os
+except Exception as e: raise
+"""
+
+
+def dim(found): return [f"{b['ratio']:.2f} {b['color']} on {b['under']}: {b['what']} {b['text']!r}" for b in found['bad']]
+
+
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+@pytest.mark.parametrize('page', ['index.html', 'loss.html', 'evaluation.html', 'predict.html', 'quantization.html', 'command.html', 'deployment.html', 'own_data.html', '404.html'])
+def test_contrast(browser, url, page, scheme):
+    "All text that is visible stands out from what is under it as WCAG 2 asks for (AA): 4.5 to 1, 3 to 1 where it is large."
+    browser.open(url + page, scheme=scheme)
+    found = browser.js(CONTRAST)
+    assert found['texts'] > 20 and dim(found)==[]
+    if page!='404.html': assert found['kinds'].get('a') and found['kinds'].get('p')
+
+
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+def test_contrast_of_everything(browser, tmp_path, scheme):
+    "A page with what no page may have today: each kind of callout, every colour of code in four languages, a table, maths, a quotation."
+    new, table = nbformat.v4, '<div><table border="1" class="dataframe"><thead><tr><th></th><th>a</th></tr></thead><tbody><tr><th>0</th><td>1.5</td></tr></tbody></table></div>'
+    callouts = '\n'.join(f'::: {{.callout-{k}}}\nA *{k}* with `code` and a [link](index.ipynb).\n:::\n' for k in ('note', 'tip', 'warning', 'caution', 'important'))
+    blocks = '\n'.join(['```sh\nemotion train --set "a=$B" | head -1  # comment\n```', '```yaml\na: {b: [1, true, "x"]}  # comment\n```', '```js\nconst a = /x+/g.test(`y`) ? null : new Map();  // comment\n```', '> A quotation with `code`.\n\n| a | b |\n|---|---|\n| `c` | [d](index.ipynb) |\n\n$w_k$'])
+    done = render(tmp_path, new.new_markdown_cell(f'## Heading\n\n{callouts}'), new.new_markdown_cell(blocks),
+        new.new_code_cell(TOKENS, outputs=[new.new_output('stream', text='printed'), new.new_output('display_data', data={'text/html': table})]), new.new_code_cell('#| code-fold: true\nfolded()'))
+    assert done.returncode==0, done.stderr
+    browser.open((tmp_path/'_docs/index.html').as_uri(), scheme=scheme)
+    found = browser.js(CONTRAST)
+    assert dim(found)==[] and {'.admonition', 'code', 'span', 'td', 'th', 'blockquote', 'summary', 'a', '.cell-output'} <= found['kinds'].keys(), found['kinds']
+
+
+def test_contrast_is_measured(browser, tmp_path):
+    "The measure itself, on colours whose ratio is known: grey 118 on white is just under 4.5."
+    (tmp_path/'a.html').write_text('<body style="background:#fff"><p style="color:#767676">passes</p><p style="color:#777">fails</p><p style="color:#777;font-size:24px">large</p>'
+                                   '<p style="color:#000;opacity:.5">faded</p><div style="background:rgba(0,0,0,.9)"><p style="color:#444">dark</p></div><details><p style="color:#ccc">folded</p></details><p style="color:#fff;display:none">no</p>')
+    browser.open((tmp_path/'a.html').as_uri())
+    found = browser.js(CONTRAST)
+    assert [b['text'] for b in found['bad']]==['fails', 'faded', 'dark', 'folded'] and 4.47 < found['bad'][0]['ratio'] < 4.5

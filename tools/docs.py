@@ -1,8 +1,8 @@
-"""Build the documentation site into `_docs/`: `python tools/docs.py`
+"""Build the documentation site into `_docs/`: `python tools/docs.py`, and with `--check` follow all of its links
 
 `nbdev_docs` does the work and calls `quarto`; where that is missing, `tools/quarto_fallback/quarto` answers instead.
 """
-import importlib.metadata, os, re, shutil, subprocess, sys
+import argparse, importlib.metadata, os, re, shutil, subprocess, sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,6 +31,9 @@ def reason(log):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--check', action='store_true', help='count pages and links, and fail on a broken one')
+    check = parser.parse_args().check
     if not importlib.metadata.entry_points(group='nbdev', name='emotion_detection'):
         sys.exit("docs: the package is not installed in this environment; run `pip install -e '.[dev]'` first")
     date_readme()
@@ -42,6 +45,7 @@ def main():
     log.write_text(done.stdout, 'utf8')
     if done.returncode: sys.exit(f'docs: {reason(done.stdout)} (the whole output is in {log.relative_to(ROOT)})')
     print(f'docs: {len(list((ROOT/"_docs").glob("*.html")))} pages in _docs/', file=sys.stderr)
+    if check: sys.exit(subprocess.run([sys.executable, ROOT/'tools/crawl.py']).returncode)
 
 
 if __name__ == '__main__': main()

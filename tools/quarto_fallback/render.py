@@ -1,5 +1,5 @@
 "The notebooks that nbdev has processed, as a site (nbconvert, then mkdocs) or as a README (nbconvert)."
-import re, shutil, subprocess, sys, tempfile
+import ast, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
 import nbformat, yaml
@@ -45,15 +45,35 @@ def load(path):
     return nb, meta
 
 
+def figure_title(source):
+    "The title that a cell gives its figure in so many words."
+    try: calls = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)]
+    except SyntaxError: return ''
+    for call in calls:
+        name = getattr(call.func, 'attr', getattr(call.func, 'id', ''))
+        given = [k.value for k in call.keywords if k.arg=='title'] + (call.args if name in ('set_title', 'suptitle') or name.startswith('plot_') else [])
+        for value in given:
+            if isinstance(value, ast.Constant) and isinstance(value.value, str) and len(value.value) > 15: return value.value
+    return ''
+
+
+def first_sentence(markdown):
+    "What the last paragraph of a text begins with, without markup."
+    prose = [p for p in re.split(r'\n\s*\n', markdown) if not re.match(r'\s*(#|\||```|:::|\$\$)', p)]
+    plain = ' '.join(re.sub(r'\[([^]]*)]\([^)]*\)|[`*$]', r'\1', prose[-1]).split()) if prose else ''
+    return re.match(r'(.+?[.!?:](?= |$)|.*)', plain)[0].rstrip(':')
+
+
 def apply_options(nb):
     "Do as the `#| key: value` lines say and take them out."
-    heading, cells = '', []
+    said, cells = '', []
     for cell in nb.cells:
-        if cell.cell_type=='markdown': heading = (re.findall(r'^#+ +(.*)', cell.source, re.M) or [heading])[-1]
+        if cell.cell_type=='markdown': said = first_sentence(cell.source) or said
         if cell.cell_type!='code': cells.append(cell); continue
         options = yaml.safe_load('\n'.join(m for m in _OPTION.findall(cell.source) if ': ' in m)) or {}
         cell.source = _OPTION.sub('', cell.source).strip('\n')
-        cell.metadata |= {'options': options, 'alt': options.get('fig-alt', f'Figure: {heading}')}
+        alt = options.get('fig-alt') or figure_title(cell.source) or said  # Quarto knows the first of these only
+        cell.metadata |= {'options': options, 'alt': re.sub(r'[][\s]+', ' ', alt)}
         if options.get('output') is False: cell.outputs = []
         if options.get('echo') is False or not cell.source: cell.metadata['transient'] = {'remove_source': True}
         for output in cell.outputs:
