@@ -71,6 +71,7 @@ def plot_confusions(
         worst = confused_pairs(r).iloc[:1]
         finding = f": {worst['label'].iloc[0]} taken for {worst['pred'].iloc[0]}" if len(worst) else ': no mistake'
         plot_confusion(r['label'], r['pred'], NAMES.get(lang, lang) + finding, ax)
+        ax.title.set_fontsize(10)
     if model: fig.suptitle(model, fontsize=10)
     return fig
 
@@ -168,15 +169,16 @@ UNITED = ('all agree', 'a majority', 'divided') # Share of the commonest label: 
 
 def by_agreement(
     results:pd.DataFrame, # From `evaluate_model`
-)->pd.DataFrame: # Index `(language, raters)`; `texts`, `accuracy`, `low`, `high`, `sure` (mean probability of the answer); empty where single ratings are not known
+    min_texts:int=30, # For a score
+)->pd.DataFrame: # Index `(language, raters)`; `texts`, `accuracy`, `low`, `high`, `sure` (mean probability of the answer), `note`; empty where single ratings are not known
     "Accuracy by how united the raters were."
     votes = results[VOTES].to_numpy(); rated = votes.sum(1) >= 2
     share = np.divide(votes.max(1), votes.sum(1), where=rated, out=np.zeros(len(votes)))
     group = pd.Series(np.select([~rated, share==1, share>.5], ['', *UNITED[:2]], UNITED[2]), index=results.index)
-    rows = {(lang, g): (len(r), *proportion(r['label']==r['pred']), r[list(LABELS)].max(axis=1).mean()) for g in UNITED for lang,r in results[group==g].groupby('language')}
-    columns, index = ['texts','accuracy','low','high','sure'], ['language','raters']
+    rows = {(lang, g): (len(r), *proportion(r['label']==r['pred']), r[list(LABELS)].max(axis=1).mean(), '') if len(r) >= min_texts else (len(r), *[np.nan]*4, 'too small') for g in UNITED for lang,r in results[group==g].groupby('language')}
+    columns, index = ['texts','accuracy','low','high','sure','note'], ['language','raters']
     if not rows: return pd.DataFrame(columns=columns, index=pd.MultiIndex.from_arrays([[],[]], names=index))
-    return pd.DataFrame(rows, index=columns).T.rename_axis(index).astype({'texts': int}).sort_index(level=0, sort_remaining=False)
+    return pd.DataFrame(rows, index=columns).T.rename_axis(index).astype({'texts': int} | dict.fromkeys(columns[1:5], float)).sort_index(level=0, sort_remaining=False)
 
 # %% ../nbs/06f_errors.ipynb #90f59f41
 _OPEN = re.compile(r'CC0|CC[ -]BY([ -]SA)?([ -]\d|$)|ODC-BY|CDLA-Permissive|Apache-2\.0|MIT|public domain', re.I)

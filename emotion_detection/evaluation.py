@@ -211,7 +211,8 @@ def language_table(
     def landmark(name, cell): rows.append(dict.fromkeys(rows[0], '–') | {'model': name, 'against single raters': cell})
     if ceiling is None: landmark('noise ceiling', 'not known: one label per text')
     else:
-        landmark('noise ceiling, at least (a person)', _number(ceiling['held_out']['accuracy'])); landmark('noise ceiling, at most (oracle)', _number(ceiling['oracle']['accuracy']))
+        on = f"{ceiling['texts']:,} texts, {ceiling['raters']:.1f} raters each"
+        for who,name in (('held_out', 'at least: a person'), ('oracle', 'at most: an oracle')): landmark(f'noise ceiling, {name} ({on})', _number(ceiling[who]['accuracy']))
     return rows
 
 # %% ../nbs/07_evaluation.ipynb #920382bb
@@ -249,7 +250,7 @@ def _labels_part(report):
     one = lambda k: lambda r: f"{r[k]:.2f} [{r[f'{k}_low']:.2f}, {r[f'{k}_high']:.2f}]"
     m = report['models'][-1]
     yield f"## Labels\n\n{cell_text(m['name'])}:\n\n" + markdown_table(_named(m['classes'], 'language', 'label', 'precision', 'recall', 'f1', 'support', **{k: one(k) for k in ('precision','recall','f1')}), right=('support',)) + '\n![What is taken for what](confusion.png)\n'
-    if m['agreement']: yield '### Where raters disagree\n\n' + markdown_table(_named(m['agreement'], 'language', 'raters', 'texts', 'accuracy', 'sure', accuracy=lambda r: _number([r['accuracy'], r['low'], r['high']]), sure=lambda r: '–' if r['sure'] is None else f"{r['sure']:.2f}"), right=('texts',)) + '\n*sure* is the mean probability of the answers.\n'
+    if m['agreement']: yield '### Where raters disagree\n\n' + markdown_table(_named(m['agreement'], 'language', 'raters', 'texts', 'accuracy', 'sure', accuracy=lambda r: r['note'] or _number([r['accuracy'], r['low'], r['high']]), sure=lambda r: '–' if r['sure'] is None else f"{r['sure']:.2f}"), right=('texts',)) + '\n*sure* is the mean probability of the answers.\n'
 
 def _slices_part(report):
     cell = lambda s: s['note'] or _number([s['accuracy'], s['low'], s['high']], 2)
@@ -295,7 +296,8 @@ def plot_scores(
         ax.errorbar(v, y, xerr=[v-low, high-v], fmt=style[0], color=color, capsize=3, ms=5, label=NAMES.get(lang, lang))
         if report['baseline']: ax.axvline(v[0], color=color, lw=.8, ls=':')
     ax.set_yticks(range(len(rows)), [m['name'] for m in rows]); ax.set_ylim(-.6, len(rows)-.4)
-    ax.set(xlabel=f"macro-F1, {100*report['level']:.0f} % intervals; dotted: the baseline", title=f"{last['name']}: " + ', '.join(f"{last['scores'][f'macro_f1_{l}'][0]:.3f} in {NAMES.get(l, l)}" for l in languages))
+    gain = {d['language']: f" ({100*d['macro_f1'][0]:+.1f} to the baseline)" for d in report['differences'] if (d['model'], d['against'])==(last['name'], BASELINE)}
+    ax.set(xlabel=f"macro-F1, {100*report['level']:.0f} % intervals" + ('; dotted: the baseline' if gain else ''), title=f"{last['name']}: " + ', '.join(f"{last['scores'][f'macro_f1_{l}'][0]:.3f} in {NAMES.get(l, l)}{gain.get(l, '')}" for l in languages))
     ax.title.set_fontsize(10); ax.legend(frameon=False, fontsize=8, loc='best'); ax.spines[['top','right']].set_visible(False)
     return fig
 

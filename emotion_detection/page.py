@@ -21,7 +21,7 @@ def cell_text(
     "What a person wrote, harmless."
     line = ' '.join(''.join(c if c.isprintable() else ' ' for c in str(text)).split())
     line = line if len(line) <= width else line[:width-1] + '…'
-    return re.sub(r'([\\`*{}\[\]#!|~<>&$:@]|\b_\B|\B_\b|(?<!\w)_|_(?!\w))', lambda m: f'&#{ord(m[1])};', line)
+    return re.sub(r'([\\`*{}\[\]#!|~<>&$:@]|(?<![^\W_])_|_(?![^\W_]))', lambda m: f'&#{ord(m[1])};', line)
 
 # %% ../nbs/06e_page.ipynb #3febcfcc
 def markdown_table(

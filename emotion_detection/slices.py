@@ -25,9 +25,9 @@ CHAT = { # Short forms that chats use for words
 
 def words_of(
     text:str, # Normalised
-)->list[str]: # Lower case; placeholders, links and signs are no words
+)->list[str]: # Lower case; placeholders, links, names of forums (`r/…`) and signs are no words
     "The words of a text."
-    return re.findall(r'[^\W\d_]+', re.sub(r'\[\w+\]|@user|http\S*', ' ', text.lower()))
+    return re.findall(r"(?<!\w)[^\W\d_]+(?:['’][^\W\d_]+)*(?!\w)", re.sub(r'\[\w+\]|@user|http\S*|\br/\w+', ' ', text.lower()))
 
 def without_marks(
     text:str,
