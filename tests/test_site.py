@@ -19,10 +19,13 @@ def sources(root): return {p: p.read_bytes() for folder in ('nbs', 'emotion_dete
 
 
 @pytest.fixture(scope='session')
-@functools.cache  # for test_live.py too
-def built(tmp_path_factory, outputs):
+def built(tmp_path_factory, outputs): return build_site(tmp_path_factory.getbasetemp()/'site', outputs)
+
+
+@functools.cache  # test_live.py asks for the same site
+def build_site(folder, outputs):
     "A copy of the sources with the site built by the stand-in, and what was in the copy before."
-    root = tmp_path_factory.mktemp('site')/'repository'
+    root = folder/'repository'
     for name in ('nbs', 'emotion_detection', 'tools'):
         shutil.copytree(ROOT/name, root/name, symlinks=True, ignore=shutil.ignore_patterns('__pycache__', '.*', 'nbdev.yml'))
     for name in ('settings.ini', '_quarto.yml'): shutil.copy(ROOT/name, root)

@@ -3,7 +3,9 @@ const part = name => document.getElementById(`live-${name}`);
 const say = text => { part('status').textContent = text; };
 
 async function start() {
-  const facts = await (await fetch(new URL('live.json', import.meta.url))).json();
+  const reply = await fetch(new URL('live.json', import.meta.url));
+  if (!reply.ok) throw new Error(`live.json is missing (${reply.status})`);
+  const facts = await reply.json();
   if (!facts.built) { say(facts.why); return null; }
   say(`Loading ONNX Runtime and the model, ${facts.megabytes} MB …`);
   const model = await (await import('./model.js')).openModel();
