@@ -1,5 +1,5 @@
 """The live page: the same normaliser, tokens and probabilities in a browser as in Python, and what a reader sees and hears."""
-import csv, functools, http.server, json, os, random, re, shutil, subprocess, sys, threading, unicodedata
+import csv, functools, http.server, json, os, random, re, runpy, shutil, subprocess, sys, threading, unicodedata
 
 import numpy as np, pytest
 from conftest import ROOT
@@ -99,6 +99,17 @@ def test_what_runs_is_the_quickstart(site, outputs, facts):
     for name in ('manifest.json', 'tokenizer.json', 'onnx/model_quantized.onnx'): assert (site/'live/model'/name).read_bytes()==(outputs/'int8'/name).read_bytes()
     assert facts['megabytes']==pytest.approx(sum(p.stat().st_size for p in (site/'live').rglob('*') if p.is_file() and p.parent.name!='licences')/1e6, abs=.1)
     assert facts['megabytes'] < 6
+
+
+def test_only_the_quickstart_is_published(outputs, tmp_path):
+    "A model of other data, which may not be passed on, is never put into the site."
+    is_quickstart = runpy.run_path(ROOT/'tools/live/build.py')['is_quickstart']
+    assert is_quickstart(outputs/'int8') and not is_quickstart(outputs/'onnx') and not is_quickstart(tmp_path)
+    other = shutil.copytree(outputs/'int8', tmp_path/'int8')
+    summary = json.loads((other/'training_summary.json').read_text('utf8'))
+    summary['config']['data']['phase2']['source'] = 'uitnlp/vigoemotions'
+    (other/'training_summary.json').write_text(json.dumps(summary), 'utf8')
+    assert not is_quickstart(other)
 
 
 def type_text(browser, text):

@@ -8,7 +8,7 @@ import gzip, hashlib, html, html.entities, json, os, shutil, subprocess, sys, te
 from importlib.resources import files
 from pathlib import Path
 
-from emotion_detection.config import load_config
+from emotion_detection.config import Config, load_config
 from emotion_detection.files import InputError, new_folder, read_json, write_json, write_text
 from emotion_detection.text import NORMALISER_VERSION
 
@@ -59,8 +59,9 @@ def is_quickstart(folder):
     "Is it the INT8 model of the bundled samples, and of this normaliser? Any other one may be large, or not ours to publish."
     try: manifest, summary = read_json(folder/'manifest.json'), read_json(folder/'training_summary.json')
     except (InputError, OSError): return False
-    ours = json.loads(json.dumps(load_config('quickstart').model_dump(exclude_unset=True)))
-    return summary.get('config') == ours and manifest.get('precision') == 'int8' and manifest.get('normaliser_version') == NORMALISER_VERSION
+    try: same = Config(**summary['config']).model_dump() == load_config('quickstart').model_dump()
+    except (KeyError, TypeError, ValueError): return False
+    return same and manifest.get('precision') == 'int8' and manifest.get('normaliser_version') == NORMALISER_VERSION
 
 
 def quickstart(cache):
