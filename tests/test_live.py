@@ -103,7 +103,7 @@ def test_what_runs_is_the_quickstart(site, outputs, facts):
 
 def test_only_the_quickstart_is_published(outputs, tmp_path):
     "A model of other data, which may not be passed on, is never put into the site."
-    is_quickstart = runpy.run_path(ROOT/'tools/live/build.py')['is_quickstart']
+    is_quickstart = runpy.run_path(str(ROOT/'tools/live/build.py'))['is_quickstart']
     assert is_quickstart(outputs/'int8') and not is_quickstart(outputs/'onnx') and not is_quickstart(tmp_path)
     other = shutil.copytree(outputs/'int8', tmp_path/'int8')
     summary = json.loads((other/'training_summary.json').read_text('utf8'))

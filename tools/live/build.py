@@ -8,7 +8,6 @@ import gzip, hashlib, html, html.entities, json, os, shutil, subprocess, sys, te
 from importlib.resources import files
 from pathlib import Path
 
-from emotion_detection.config import Config, load_config
 from emotion_detection.files import InputError, new_folder, read_json, write_json, write_text
 from emotion_detection.text import NORMALISER_VERSION
 
@@ -59,9 +58,10 @@ def is_quickstart(folder):
     "Is it the INT8 model of the bundled samples, and of this normaliser? Any other one may be large, or not ours to publish."
     try: manifest, summary = read_json(folder/'manifest.json'), read_json(folder/'training_summary.json')
     except (InputError, OSError): return False
-    try: same = Config(**summary['config']).model_dump() == load_config('quickstart').model_dump()
+    if manifest.get('precision') != 'int8' or manifest.get('normaliser_version') != NORMALISER_VERSION: return False
+    from emotion_detection.config import Config, load_config  # brings transformers along
+    try: return Config(**summary['config']).model_dump() == load_config('quickstart').model_dump()
     except (KeyError, TypeError, ValueError): return False
-    return same and manifest.get('precision') == 'int8' and manifest.get('normaliser_version') == NORMALISER_VERSION
 
 
 def quickstart(cache):
