@@ -35,4 +35,4 @@ $(VENV)/ready: constraints.txt settings.ini setup.py
 	@touch $@
 
 clean:
-	rm -rf $(VENV) _docs _proc outputs build dist *.egg-info
+	rm -rf $(VENV) _docs _proc outputs .cache build dist *.egg-info

@@ -1,9 +1,10 @@
 """The documentation site as a reader gets it: built once, crawled, and opened in a browser where there is one."""
-import ast, functools, http.server, json, os, re, shutil, subprocess, sys, threading, time, urllib.request
+import ast, functools, http.server, json, os, re, shutil, subprocess, sys, threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import nbformat, pytest, yaml
+from browser import CHROMIUM, Browser
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
@@ -13,7 +14,6 @@ QUARTO = ROOT/'tools/quarto_fallback/quarto'
 NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'), key=lambda p: (p.stem!='index', p.name))
 PAGES = [re.sub(r'^\d+[a-z]?_', '', nb.stem) + '.html' for nb in NOTEBOOKS]
 BASE = base_of(ROOT/'settings.ini')
-CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 pytestmark = pytest.mark.xdist_group('site')  # one worker builds it once
 
 
@@ -21,12 +21,19 @@ def sources(root): return {p: p.read_bytes() for folder in ('nbs', 'emotion_dete
 
 
 @pytest.fixture(scope='session')
-def built(tmp_path_factory):
+def built(tmp_path_factory, outputs): return build_site(tmp_path_factory.getbasetemp()/'site', outputs)
+
+
+@functools.cache  # test_live.py asks for the same site
+def build_site(folder, outputs):
     "A copy of the sources with the site built by the stand-in, and what was in the copy before."
-    root = tmp_path_factory.mktemp('site')/'repository'
+    root = folder/'repository'
     for name in ('nbs', 'emotion_detection', 'tools'):
         shutil.copytree(ROOT/name, root/name, symlinks=True, ignore=shutil.ignore_patterns('__pycache__', '.*', 'nbdev.yml'))
     for name in ('settings.ini', '_quarto.yml'): shutil.copy(ROOT/name, root)
+    shutil.copytree(outputs/'int8', root/'outputs/int8')  # the live page's model, trained once for all tests
+    (ROOT/'.cache').mkdir(exist_ok=True)
+    (root/'.cache').symlink_to(ROOT/'.cache')  # where its packages from npm are kept
     before = sources(root)
     done = subprocess.run([sys.executable, 'tools/docs.py'], cwd=root, env=os.environ | {'PATH': '/usr/bin:/bin'}, capture_output=True, text=True)
     assert done.returncode==0, done.stderr
@@ -213,56 +220,6 @@ def test_dead_link_fails_in_one_line(tmp_path):
     done = render(tmp_path, nbformat.v4.new_markdown_cell('[gone](09_gone.ipynb)'))
     assert done.returncode==1 and '09_gone.ipynb' in done.stderr and done.stderr.count('\n')==1
     assert not (tmp_path/'_docs').exists()
-
-
-class Browser:
-    "Headless Chromium over its DevTools protocol; `troubles` are console errors, failed and outside requests."
-    def __init__(self, profile):
-        import websocket
-        flags = 'headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync'
-        flags = [f'--{f}' for f in (*flags.split(), f'user-data-dir={profile}', 'remote-debugging-port=0', 'remote-allow-origins=*')]
-        self.process = subprocess.Popen([CHROMIUM, *flags, 'about:blank'], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        self.troubles, self.loaded, self.last = [], False, 0
-        port = self.wait(lambda: (f := profile/'DevToolsActivePort').exists() and f.read_text().split()[:1])[0]
-        tabs = json.load(urllib.request.urlopen(f'http://127.0.0.1:{port}/json'))
-        self.socket = websocket.create_connection(next(t['webSocketDebuggerUrl'] for t in tabs if t['type']=='page'), timeout=20)
-        for domain in ('Page', 'Runtime', 'Network', 'Log'): self.call(f'{domain}.enable')
-
-    @staticmethod
-    def wait(check, seconds=20):
-        end = time.time() + seconds
-        while not (found := check()):
-            assert time.time() < end, 'the browser did not answer in time'
-            time.sleep(.05)
-        return found
-
-    def receive(self):
-        message = json.loads(self.socket.recv())
-        what, about = message.get('method'), message.get('params', {})
-        if what=='Page.loadEventFired': self.loaded = True
-        if what=='Runtime.exceptionThrown': self.troubles.append(about['exceptionDetails']['text'])
-        if what=='Runtime.consoleAPICalled' and about['type'] in ('error', 'assert'): self.troubles.append(str(about['args']))
-        if what=='Log.entryAdded' and about['entry']['level']=='error': self.troubles.append(about['entry']['text'])
-        if what=='Network.loadingFailed' and not about.get('canceled'): self.troubles.append(about['errorText'])
-        if what=='Network.responseReceived' and about['response']['status']>=400: self.troubles.append(about['response']['url'])
-        if what=='Network.requestWillBeSent' and urlsplit(url := about['request']['url']).hostname not in ('127.0.0.1', None): self.troubles.append(url)
-        return message
-
-    def call(self, method, **params):
-        self.last += 1
-        self.socket.send(json.dumps({'id': self.last, 'method': method, 'params': params}))
-        while (message := self.receive()).get('id')!=self.last: pass
-        return message.get('result', {})
-
-    def js(self, expression): return self.call('Runtime.evaluate', expression=expression, returnByValue=True)['result'].get('value')
-
-    def open(self, url, width=1280, scheme='light'):
-        self.call('Emulation.setDeviceMetricsOverride', width=width, height=900, deviceScaleFactor=1, mobile=width<600)
-        self.call('Emulation.setEmulatedMedia', features=[{'name': 'prefers-color-scheme', 'value': scheme}])
-        self.troubles, self.loaded = [], False
-        self.call('Page.navigate', url=url)
-        while not self.loaded: self.receive()
-        self.js('1')  # what came meanwhile
 
 
 @pytest.fixture(scope='session')

@@ -44,6 +44,8 @@ def main():
     log.parent.mkdir(exist_ok=True)
     log.write_text(done.stdout, 'utf8')
     if done.returncode: sys.exit(f'docs: {reason(done.stdout)} (the whole output is in {log.relative_to(ROOT)})')
+    print('docs: the live page; without outputs/int8 its model is trained first, under a minute', file=sys.stderr)
+    subprocess.run([sys.executable, 'tools/live/build.py', '_docs'], cwd=ROOT, env=environment(), check=True)
     print(f'docs: {len(list((ROOT/"_docs").glob("*.html")))} pages in _docs/', file=sys.stderr)
     if check: sys.exit(subprocess.run([sys.executable, ROOT/'tools/crawl.py']).returncode)
 
