@@ -159,7 +159,7 @@ def plot_flips(
     share = [100*changed[bin_of==b].mean() if (bin_of==b).any() else 0 for b in range(bins)]
     ax = plt.subplots(figsize=(5.4,2.9), layout='constrained')[1]
     ax.bar(edges[:-1], share, width=1/bins, align='edge', color='#c8553d', edgecolor='white')
-    finding = f"half of these had a margin below {np.median(sure[changed]):.2f}" if changed.any() else ''
+    finding = f"half of these had a margin below {np.median(sure[changed]):.2g}" if changed.any() else ''
     ax.set(xlabel='margin before: largest probability less the second', ylabel='labels changed (%)', xlim=(0,1), title=f'{step}: {changed.sum()} of {len(sure):,} labels change; {finding}' if changed.any() else f'{step}: no label changes')
     ax.title.set_fontsize(9); ax.spines[['top','right']].set_visible(False)
     return ax
