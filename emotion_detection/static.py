@@ -195,16 +195,17 @@ def drop_unused(
 def time_shapes(
     runs:dict[str,Callable], # Name to a function of `input_ids` and `attention_mask`
     shapes:tuple=((1, 16), (1, 32), (1, 128), (32, 32)), # `(B, T)`
-    rounds:int=7, # All take turns in each; the median counts
+    rounds:int=7, # All take turns in each; the median of all runs counts
+    calls:int=3, # Timed runs of a turn, after one that is not
     tokens:int=30_000, # Ids are drawn below this
 )->pd.DataFrame: # Milliseconds per run, a column per shape
     "How long each takes, by turns."
     rng, times = np.random.default_rng(0), {}
     feeds = {f'{b} x {t}': rng.integers(5, tokens, (b, t)) for b,t in shapes}
-    for name,run in runs.items(): run(feeds[f'{shapes[0][0]} x {shapes[0][1]}'], np.ones(shapes[0], np.int64))  # warm-up
+    def timed(run, ids): start = time.perf_counter(); run(ids, np.ones_like(ids)); return 1e3*(time.perf_counter()-start)
     for _ in range(rounds):
         for shape,ids in feeds.items():
             for name,run in runs.items():
-                start = time.perf_counter(); run(ids, np.ones_like(ids))
-                times.setdefault((name, shape), []).append(1e3*(time.perf_counter()-start))
+                time.sleep(.1)  # until the threads of the one before have stopped waiting for more
+                times.setdefault((name, shape), []).extend([timed(run, ids) for _ in range(calls+1)][1:])
     return pd.Series({k: float(np.median(v)) for k,v in times.items()}).unstack()[list(feeds)].loc[list(runs)]

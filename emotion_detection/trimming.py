@@ -15,11 +15,11 @@ import re
 import shutil
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 import numpy as np
 import torch
-from .files import GateError, InputError, folder_mb, new_folder, read_json, require_files, write_json, write_text
+from .files import GateError, InputError, new_folder, read_json, require_files, write_json, write_text
 from .model import EmotionClassifier
 from .text import normalise
 
@@ -229,11 +229,21 @@ def _logits(classifier, texts):
     return out
 
 # %% ../nbs/06a_trimming.ipynb #472f1422
-def _prove(before, after, texts):
+def _check_weights(before, after, moved):
+    "The rows of all kept tokens and every other weight are the same, bit by bit"
+    old, new = (c.model.get_input_embeddings().weight for c in (before, after))
+    ids = torch.tensor(list(moved.items()))  # (V, 2)
+    differs = ~(old[ids[:,0]] == new[ids[:,1]]).all(1)
+    if differs.any():
+        piece = before.tokenizer.convert_ids_to_tokens(int(ids[differs.nonzero()[0], 0]))
+        raise GateError(f"trimming changes the embeddings of {int(differs.sum())} kept tokens, {piece!r} first: the trimmed model is not the same model")
+    for (name,a),(_,b) in zip(before.model.named_parameters(), after.model.named_parameters(), strict=True):
+        if a is not old and not torch.equal(a, b): raise GateError(f"trimming changes the weights {name}: the trimmed model is not the same model")
+
+# %% ../nbs/06a_trimming.ipynb #8c6597de
+def _prove(before, after, moved, texts):
     "What `trim_proof` says about the texts of one language"
     old, new = ([c.tokenizer([normalise(t) for t in texts], verbose=False).input_ids for c in (before, after)])
-    vocab = after.tokenizer.get_vocab()
-    moved = {i: vocab[piece] for piece,i in before.tokenizer.get_vocab().items() if piece in vocab}
     covered = np.array([moved.keys() >= set(ids) for ids in old])
     for text,a,b,c in zip(texts, old, new, covered):
         if c and [moved[i] for i in a] != b: raise GateError(f"trimming cuts {text[:40]!r} into other tokens, although all of its tokens are kept: the trimmed model is not the same model")
@@ -252,9 +262,12 @@ def trim_proof(
     trimmed_dir:str|os.PathLike, # The same model with a smaller vocabulary
     texts:dict[str,list[str]], # Texts by language; languages without texts are left out
 )->dict[str,dict]: # Per language: `texts`, `covered` (share whose tokens are all kept), `largest_difference` (of a logit of these, 0.0), `tokens_before`, `tokens_after` (mean per text), `labels_changed` (texts, among those not covered) and their share
-    "Compare a model with its trimmed copy; `GateError` when a text whose tokens are all kept gets another logit."
+    "Compare a model with its trimmed copy; `GateError` when a weight differs, or a text whose tokens are all kept gets another logit."
     before, after = (EmotionClassifier.load(f) for f in (model_dir, trimmed_dir))
-    return {lang: _prove(before, after, list(t)) for lang,t in texts.items() if len(t)}
+    vocab = after.tokenizer.get_vocab()
+    moved = {i: vocab[piece] for piece,i in before.tokenizer.get_vocab().items() if piece in vocab}
+    _check_weights(before, after, moved)
+    return {lang: _prove(before, after, moved, list(t)) for lang,t in texts.items() if len(t)}
 
 # %% ../nbs/06a_trimming.ipynb #548e1c2a
 def trim_model(
