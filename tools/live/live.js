@@ -22,7 +22,7 @@ async function start() {
   part('text').addEventListener('input', update);
   part('examples').addEventListener('click', event => {
     if (event.target.tagName !== 'BUTTON') return;
-    part('text').value = event.target.textContent;
+    part('text').value = event.target.textContent.trim();
     update();
   });
   await update();
