@@ -296,9 +296,10 @@ def plot_scores(
         ax.errorbar(v, y, xerr=[v-low, high-v], fmt=style[0], color=color, capsize=3, ms=5, label=NAMES.get(lang, lang))
         if report['baseline']: ax.axvline(v[0], color=color, lw=.8, ls=':')
     ax.set_yticks(range(len(rows)), [m['name'] for m in rows]); ax.set_ylim(-.6, len(rows)-.4)
-    gain = {d['language']: f" ({100*d['macro_f1'][0]:+.1f} to the baseline)" for d in report['differences'] if (d['model'], d['against'])==(last['name'], BASELINE)}
-    ax.set(xlabel=f"macro-F1, {100*report['level']:.0f} % intervals" + ('; dotted: the baseline' if gain else ''), title=f"{last['name']}: " + ', '.join(f"{last['scores'][f'macro_f1_{l}'][0]:.3f} in {NAMES.get(l, l)}{gain.get(l, '')}" for l in languages))
-    ax.title.set_fontsize(10); ax.legend(frameon=False, fontsize=8, loc='best'); ax.spines[['top','right']].set_visible(False)
+    gain = [f"{100*d['macro_f1'][0]:+.1f} in {NAMES.get(d['language'], d['language'])}" for d in report['differences'] if (d['model'], d['against'])==(last['name'], BASELINE)]
+    fig.suptitle(f"{last['name']} against the baseline, points of macro-F1: {', '.join(gain)}" if gain else f"{last['name']}: " + ', '.join(f"{last['scores'][f'macro_f1_{l}'][0]:.3f} in {NAMES.get(l, l)}" for l in languages), fontsize=10)
+    ax.set_xlabel(f"macro-F1, {100*report['level']:.0f} % intervals" + ('; dotted: the baseline' if gain else ''))
+    ax.legend(frameon=False, fontsize=8, loc='best'); ax.spines[['top','right']].set_visible(False)
     return fig
 
 def write_report(

@@ -43,7 +43,7 @@ h1, h2, h3 { line-height: 1.2; } h2 { border-top: 1px solid var(--line); margin-
 a { color: var(--link); } code { background: var(--soft); border-radius: 3px; padding: .1em .3em; }
 .table { overflow-x: auto; margin: 1rem 0; } .table:focus-visible { outline: 2px solid var(--link); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; } th, td { border-bottom: 1px solid var(--line); padding: .35rem .7rem; text-align: left; vertical-align: top; }
-th { background: var(--soft); } td { overflow-wrap: normal; }
+th { background: var(--soft); } td { overflow-wrap: normal; } td:not(:first-child) { white-space: nowrap; } td:first-child { min-width: 9rem; }
 img { background: #ffffff; border-radius: 6px; height: auto; max-width: 100%; padding: 6px; box-sizing: border-box; }
 '''
 
