@@ -187,6 +187,7 @@ def load(cls:EmotionClassifier,
     except Exception as e: raise InputError(f"{folder} cannot be loaded as a model: {str(e).splitlines()[0]}") from None
     finally: hf_logging.set_verbosity(shown)
     if dict(model.config.id2label) != ID2LABEL: raise InputError(f"{folder} has the labels {list(model.config.id2label.values())}, not {list(LABELS)}")
+    for p in model.parameters(): p.data = p.data.clone()  # out of the mapped file, into aligned memory
     facts = dict(getattr(model.config, 'emotion_detection', {}))
     if (made_with := facts.get('normaliser_version')) != NORMALISER_VERSION:
         warnings.warn(f"{folder} was made with version {made_with} of the normaliser, this is version {NORMALISER_VERSION}: answers may differ")
