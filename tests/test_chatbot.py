@@ -82,11 +82,11 @@ def test_containerfile(dist, outputs, tmp_path):
     for line in told('COPY'):
         for source in line.split()[:-1]: assert list(dist.glob('*.whl')) if source == 'dist/*.whl' else (ROOT/source).is_file(), source
     where = dict(l.rsplit(' ', 1) for l in told('COPY'))
-    assert where == {'constraints.txt dist/*.whl': '/tmp/', 'examples/chatbot/server.py': '/app/server.py'}
+    assert where == {'constraints.txt dist/*.whl': '/install/', 'examples/chatbot/server.py': '/app/server.py'}
     pip = shlex.split(told('RUN')[0].partition(' && ')[0])
     assert pip[:2] == ['pip', 'install']
     subprocess.run([sys.executable, '-m', 'venv', '--without-pip', tmp_path/'venv'], check=True)
-    real = {'/tmp/constraints.txt': ROOT/'constraints.txt', '/tmp/*.whl': next(dist.glob('*.whl'))}
+    real = {'/install/constraints.txt': ROOT/'constraints.txt', '/install/*.whl': next(dist.glob('*.whl'))}
     python = tmp_path/'venv/bin/python'
     subprocess.run([sys.executable, '-m', 'pip', '--python', python, 'install', '-q', *[real.get(a, a) for a in pip[2:]]], check=True, capture_output=True, cwd=tmp_path)
     entry = json.loads(told('ENTRYPOINT')[0])
