@@ -14,9 +14,9 @@ def answers(done):
 
 
 def test_folders_are_complete(outputs):
-    assert {p.name for p in outputs.iterdir()} == {*FILES, 'runs'}  # TensorBoard's event files, since it is installed with [dev]
+    assert {p.name for p in outputs.iterdir()} == {*FILES, 'report', 'behaviour', 'runs'}  # `runs`: TensorBoard's event files, since it is installed with [dev]
     for folder,weights in FILES.items():
-        for name in (weights, 'config.json', 'tokenizer.json', 'training_summary.json'): assert (outputs/folder/name).stat().st_size, (folder, name)
+        for name in (weights, 'config.json', 'tokenizer.json', 'training_summary.json', 'README.md'): assert (outputs/folder/name).stat().st_size, (folder, name)
         assert json.loads((outputs/folder/'config.json').read_text())['id2label'] == dict(zip('0123', LABELS))
     table = (outputs.parent/'table.txt').read_text()
     assert all(name in table for name in (*FILES, 'MB', 'macro_f1_en', 'macro_f1_vi', 'ms_per_text'))

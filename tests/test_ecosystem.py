@@ -92,12 +92,14 @@ def test_only_the_model(hub, outputs, tmp_path):
 
 def test_push_again(hub, outputs, tmp_path):
     "The same model sends nothing twice; the card that somebody wrote on the Hub stays; another model on a branch of its own."
-    push(hub, tmp_path/'home', outputs/'int8')
+    bare = shutil.copytree(outputs/'int8', tmp_path/'bare')
+    (bare/'README.md').unlink()  # a folder's own card is a file of it, and goes along
+    push(hub, tmp_path/'home', bare)
     card = hub.files('me/emotion')['README.md']
     hub.add('me/emotion', hub.files('me/emotion') | {'README.md': b'my own'}, 'model', private=True)
     before = len(hub.asked('^/lfs/', 'PUT'))
     assert before == 1
-    assert 'url' in push(hub, tmp_path/'home', outputs/'int8')
+    assert 'url' in push(hub, tmp_path/'home', bare)
     assert len(hub.asked('^/lfs/', 'PUT')) == 1 and hub.files('me/emotion')['README.md'] == b'my own' != card
     assert push(hub, tmp_path/'home', outputs/'onnx')['error'].startswith('me/emotion holds onnx/model_quantized.onnx already, which would stay beside this model')
     assert push(hub, tmp_path/'home', outputs/'onnx', revision='fp32') == {'url': f'{hub.url}/me/emotion/tree/fp32'}

@@ -135,3 +135,35 @@ def test_a_broken_model_is_named(outputs, tmp_path):
     (tmp_path/'model'/'tokenizer.json').write_text('{}')
     done = evaluate('--model_path', 'model', '--no_baseline', '--output_dir', 'out', cwd=tmp_path)
     assert done.returncode == 2 and 'tokenizer.json' in done.stderr and not (tmp_path/'out').exists()
+
+
+def test_cards(outputs, tmp_path):
+    "`--cards` writes what was measured into each folder; the folder stays the model that it was."
+    folder = shutil.copytree(outputs/'int8', tmp_path/'int8')
+    (folder/'README.md').unlink()
+    done = emotion('evaluate', '--model_path', folder, '--config', 'quickstart', '--output_dir', tmp_path/'r', '--no_baseline', '--cards', '--json')
+    assert done.returncode == 0, done.stderr
+    card, scores = (folder/'README.md').read_text('utf8'), json.loads(done.stdout)['models'][0]['scores']
+    for lang in ('en', 'vi'): assert f"| this model | {scores[f'macro_f1_{lang}'][0]:.3f} [" in card
+    assert card.startswith('---\n') and 'Share of failing cases' in card and (tmp_path/'r/behaviour/behaviour.json').is_file()
+    assert emotion('predict', '--model_path', folder, '--text', 'ok').returncode == 0
+
+
+def test_behaviour(outputs, tmp_path):
+    done = emotion('behaviour', '--model_path', outputs/'onnx', '--model_path', outputs/'int8', '--output_dir', tmp_path/'b', '--json')
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(l) for l in done.stdout.splitlines()]
+    assert {r['language'] for r in rows} == {'en', 'vi'} and {r['kind'] for r in rows} == {'MFT', 'INV', 'DIR'} and {r['predictor'] for r in rows} == {'onnx', 'int8'}
+    for lang in ('en', 'vi'): assert len({r['capability'] for r in rows if r['language'] == lang}) >= 12
+    for r in rows: assert abs(r['rate'] - r['failures']/r['cases']) < 1e-3 and r['low'] <= r['rate'] <= r['high']
+    assert sum(r['cases'] for r in rows if r['predictor'] == 'int8') == json.loads((tmp_path/'b/behaviour.json').read_text('utf8'))['cases'] >= 300
+
+
+def test_behaviour_with_a_suite_of_ones_own(outputs, tmp_path):
+    (tmp_path/'mine.yaml').write_text('language: en\ncapabilities:\n- name: thanks\n  kind: MFT\n  about: Thanks are positive\n  cases:\n  - expect: positive\n    texts: [Thank you so much!]\n')
+    done = emotion('behaviour', '--model_path', outputs/'int8', '--suite', tmp_path/'mine.yaml', '--json')
+    assert done.returncode == 0, done.stderr
+    assert (json.loads(done.stdout)['capability'], json.loads(done.stdout)['cases']) == ('thanks', 1)
+    (tmp_path/'mine.yaml').write_text('language: en\ncapabilities: [1]\n')
+    done = emotion('behaviour', '--model_path', outputs/'int8', '--suite', tmp_path/'mine.yaml')
+    assert done.returncode == 2 and done.stderr.count('\n') == 1 and 'mine.yaml' in done.stderr

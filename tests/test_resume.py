@@ -62,7 +62,7 @@ def test_killed_at_many_points(unbroken, tmp_path):
     while last := kill_after(start(folder, *['--resume'][:len(kills)]), ': epoch ', rng.random()*.5, times=rng.choice([1, 2])): kills.append(last)
     print(f'{len(kills)} kills, after', *(k[:17].strip() for k in kills), sep='\n  ')
     assert len(kills) >= 6 and {k[:7] for k in kills} == {'phase 1', 'phase 2'}
-    assert weights(folder) == weights(unbroken) and {p.name for p in folder.iterdir()} - {'runs'} == set(FINAL)
+    assert weights(folder) == weights(unbroken) and {p.name for p in folder.iterdir()} - {'runs', 'report', 'behaviour'} == set(FINAL)
 
 
 @pytest.mark.parametrize('phase', ['phase1', 'phase2'])
