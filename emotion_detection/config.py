@@ -52,6 +52,7 @@ class ExportSection(Section):
     opset:int = Field(18, ge=14) # ONNX operator set
     tolerance:float = Field(1e-4, gt=0) # Largest difference of a logit between PyTorch and ONNX
     target_accuracy:float|None = Field(None, gt=0, le=1) # Share of answers that should be right on the dev texts; less sure ones get no label. Default: all texts get one
+    report:bool = True # Evaluate on the test texts at the end, run the behavioural suite, write a card into each folder
 
 class QuantizationSection(Section):
     "ONNX FP32 to INT8."

@@ -18,7 +18,7 @@ from .config import Config
 from .data import DataModule
 from .evaluation import evaluate_folders, ms_per_text, write_report
 from .export import export_onnx
-from .files import InputError, read_json
+from .files import InputError, folder_mb, read_json
 from .phase2 import train_phases
 from .predict import EmotionPredictor
 from .quantization import quantize_int8
@@ -112,10 +112,12 @@ def run_pipeline(
     output_dir:str|os.PathLike='outputs', # The folders are made in it; folders of an earlier run are replaced one by one
     token:str|None=None, # Hub token, kept nowhere
     resume:bool=False, # Go on where an interrupted run stopped
-)->pd.DataFrame|None: # See `report_all`; `None` in all processes but the main one
+)->pd.DataFrame|None: # See `report_all`; only `MB` with `export.report=false`; `None` in all processes but the main one
     "Train both phases, export, quantise, trim, evaluate and describe."
     output_dir = Path(output_dir)
     if output_dir.exists() and not output_dir.is_dir(): raise InputError(f"{output_dir} is a file; name a folder for the outputs")
     final, one, two = train_phases(config, output_dir, token, resume)
     if not end_processes(): return
-    return report_all([output_dir/'phase1_final', final, *export_all(final, output_dir, config, one, two)], output_dir, one, two)
+    folders = [output_dir/'phase1_final', final, *export_all(final, output_dir, config, one, two)]
+    if not config.export.report: return pd.DataFrame({'folder': [f.name for f in folders], 'MB': [*map(folder_mb, folders)]}).set_index('folder')
+    return report_all(folders, output_dir, one, two)

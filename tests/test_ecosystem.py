@@ -120,6 +120,7 @@ def test_public(hub, outputs, tmp_path):
 def test_licence_refuses(hub, outputs, tmp_path):
     "Before anything is asked of the Hub; with the licence's own words."
     closed = with_licences(outputs/'final_model', tmp_path/'closed', 'CC BY 4.0', VIGO)
+    (closed/'README.md').unlink()  # written for the licences it had
     assert push(hub, tmp_path/'home', closed) == {'error': f"the training data forbid it: '{VIGO}'; pass --i_have_rights if you may publish it all the same"}
     assert push(hub, tmp_path/'home', closed, private=False)['error'].startswith('the training data forbid it')
     silent = with_licences(outputs/'final_model', tmp_path/'silent')
