@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
-from .data_mapping import LABELS
+from .data_mapping import LABELS, LANGUAGES
 from .files import InputError, new_folder, require, write_json, write_text
+from .page import cell_text, markdown_table
 
 # %% ../nbs/07e_behaviour.ipynb #3b1df46b
 KINDS = {'MFT': 'a label is expected', 'INV': 'the answer must stay', 'DIR': 'a probability must move'}
@@ -403,7 +404,7 @@ def plot_failures(
         for k in range(1, len(order)):
             if order.kind.iloc[k] != order.kind.iloc[k-1]: ax.axhline(k-.5, color='gray', lw=.7, ls=':')
         ax.set_yticks(range(len(order)), [f'{c}  {k}' for k,c in order.values], fontsize=8); ax.set_ylim(len(order)-.5, -.5)
-        ax.set(xlabel='failing cases (%)', title={'en': 'English', 'vi': 'Vietnamese'}.get(language, language), xlim=(-2, 102)); ax.spines[['top', 'right']].set_visible(False); ax.grid(axis='y', lw=.3)
+        ax.set(xlabel='failing cases (%)', title=LANGUAGES.get(language, language), xlim=(-2, 102)); ax.spines[['top', 'right']].set_visible(False); ax.grid(axis='y', lw=.3)
     last = rates[(rates.predictor==names[-1]) & rates.rate.notna()]
     worst = last.loc[last.rate.idxmax()]
     fig.suptitle(title or f'{worst.predictor} fails most at {worst.capability} ({worst.language}): {100*worst.rate:.0f} %')
@@ -411,12 +412,7 @@ def plot_failures(
     return fig
 
 # %% ../nbs/07e_behaviour.ipynb #4ef67464
-def _cell(value): return ' '.join(str('' if value is None else value).replace('\u200b', '').replace('|', '\\|').split())
-
-def _table(frame):
-    "A data frame as markdown"
-    rows = [list(frame.columns), ['---']*frame.shape[1], *frame.values.tolist()]
-    return '\n'.join('| ' + ' | '.join(map(_cell, r)) + ' |' for r in rows)
+def _table(frame): return markdown_table([{c: cell_text('' if v is None else v) for c,v in row.items()} for row in frame.to_dict('records')]).rstrip()
 
 def behaviour_text(
     judged:pd.DataFrame, # From `judge_suite`

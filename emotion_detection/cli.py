@@ -99,6 +99,8 @@ def cmd_train(args):
     from emotion_detection.pipeline import run_pipeline
     table = run_pipeline(load_config(args.config, args.set), args.output_dir, hub_token(args), args.resume)
     if table is None: return  # not the main process
+    report = Path(args.output_dir)/'report/report.html'
+    if report.is_file(): print(f'the report: {report}, and a model card in each folder', file=sys.stderr)
     if args.json: print(as_json({k: v for k,v in table.to_dict('index').items()}))
     else: print(table.round({'MB': 1, 'ms_per_text': 2} | {c: 3 for c in table if c.startswith('macro')}).to_string())
 

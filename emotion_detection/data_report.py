@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 import numpy as np
 from .data import SPLITS, DataModule, Examples, Source, class_counts, find_files, majority
-from .data_mapping import GOEMOTIONS, LABELS, OFFICIAL_COUNTS
+from .data_mapping import GOEMOTIONS, LABELS, LANGUAGES, OFFICIAL_COUNTS
 from .files import new_folder, require, write_json
 
 # %% ../nbs/00d_data_report.ipynb #14608901
@@ -173,11 +173,10 @@ def report_text(
 
 # %% ../nbs/00d_data_report.ipynb #5f23c633
 _COLORS = ('#1d3f4f', '#c05f3c', '#e9b44c', '#dfe3e8')  # from dark to light, so that they stay apart in greyscale
-_LANGUAGES = {'en': 'English', 'vi': 'Vietnamese'}
 
 def _names(codes):
     "Languages in words, numbered where two phases share one"
-    names = [_LANGUAGES.get(c, c) for c in codes]
+    names = [LANGUAGES.get(c, c) for c in codes]
     return [n if names.count(n)==1 else f'{n} {i}' for i,n in enumerate(names, 1)]
 
 def _finding(names, reports):

@@ -23,13 +23,13 @@ from .baseline import train_baseline
 from .calibration import calibration_error
 from .ceiling import ceiling_table
 from .data import DataModule, class_counts, majority
-from .data_mapping import LABELS
+from .data_mapping import LABELS, LANGUAGES
 from .data_report import fingerprint
-from .errors import (LOOK, NAMES, VOTES, by_agreement, class_tables, confident_mistakes, confused_pairs, ece_by_chance,
+from .errors import (LOOK, VOTES, by_agreement, class_tables, confident_mistakes, confused_pairs, ece_by_chance,
     evaluate_model, flips, margins, may_show, plot_confusions, plot_reliability)
 from .files import InputError, folder_mb, new_folder, read_json, write_json
 from .intervals import score_intervals
-from .page import cell_text, markdown_table, write_page
+from .page import cell_text, interval_text, markdown_table, write_page
 from .phase1 import licence_of, local_name
 from .predict import EmotionPredictor
 from .runtime import find_onnx
@@ -178,7 +178,6 @@ def build_report(
             'differences': [d for a,b in pairs for d in changes(a, b)]}
 
 # %% ../nbs/07_evaluation.ipynb #959ab121
-def _number(triple, digits=3): return '–' if triple is None else f'{triple[0]:.{digits}f} [{triple[1]:.{digits}f}, {triple[2]:.{digits}f}]'
 def _points(triple): return '{:+.1f} [{:+.1f}, {:+.1f}]'.format(*(round(100*x, 1) + 0. for x in triple))  # no -0.0
 
 def language_table(
@@ -189,13 +188,13 @@ def language_table(
     rows, ceiling = [], report['ceiling'][lang]
     for m in ([report['baseline']] if report['baseline'] else []) + report['models']:
         ece, raters = m['ece'][lang], m['against_raters'][lang]
-        rows.append({'model': m['name'], 'macro-F1': _number(m['scores'][f'macro_f1_{lang}']), 'accuracy': _number(m['scores'][f'accuracy_{lang}']), 'against single raters': _number(raters and raters['accuracy']),
+        rows.append({'model': m['name'], 'macro-F1': interval_text(m['scores'][f'macro_f1_{lang}']), 'accuracy': interval_text(m['scores'][f'accuracy_{lang}']), 'against single raters': interval_text(raters and raters['accuracy']),
                      'calibration error (by chance)': '–' if ece is None else f"{ece['ece']:.3f} ({ece['by_chance']:.3f})", 'MB': '–' if m['mb'] is None else f"{m['mb']:,.1f}"})
     def landmark(name, cell): rows.append(dict.fromkeys(rows[0], '–') | {'model': name, 'against single raters': cell})
     if ceiling is None: landmark('noise ceiling', 'not known: one label per text')
     else:
         on = f"{ceiling['texts']:,} texts, {ceiling['raters']:.1f} raters each"
-        for who,name in (('held_out', 'at least: a person'), ('oracle', 'at most: an oracle')): landmark(f'noise ceiling, {name} ({on})', _number(ceiling[who]['accuracy']))
+        for who,name in (('held_out', 'at least: a person'), ('oracle', 'at most: an oracle')): landmark(f'noise ceiling, {name} ({on})', interval_text(ceiling[who]['accuracy']))
     return rows
 
 # %% ../nbs/07_evaluation.ipynb #920382bb
@@ -207,7 +206,7 @@ def _scores_part(report):
     yield f"# Evaluation of {', '.join(cell_text(m['name']) for m in report['models'])}\n"
     yield f"{report['split'].capitalize()} split. Square brackets hold {100*report['level']:.0f} % bootstrap intervals: with other texts of the same kind, the score would most likely lie within. {cell_text(verdicts(report), 2000)}\n\n![Macro-F1 of each model with its interval](scores.png)\n"
     for d in {d['language']: d for d in report['data']}.values():
-        yield f"## {NAMES.get(d['language'], d['language'])}, {sum(x['texts'] for x in report['data'] if x['language']==d['language']):,} texts\n\n" + markdown_table([r | {'model': cell_text(r['model'])} for r in language_table(report, d['language'])], right=('MB',))
+        yield f"## {LANGUAGES.get(d['language'], d['language'])}, {sum(x['texts'] for x in report['data'] if x['language']==d['language']):,} texts\n\n" + markdown_table([r | {'model': cell_text(r['model'])} for r in language_table(report, d['language'])], right=('MB',))
     yield 'Macro-F1 and accuracy are measured against the label of the data. *Against single raters* asks how often a rater drawn at random gives the same answer: a person in the model\'s place would reach about the lower bound of the ceiling, and nothing that sees only the text can pass the upper one. The calibration error is that of the probabilities; in parentheses, what chance alone would show.\n'
 
 def verdicts(
@@ -216,7 +215,7 @@ def verdicts(
     "Is the last model better than the baseline?"
     out, last = [], report['models'][-1]['name']
     for d in (d for d in report['differences'] if d['model']==last and d['against']==BASELINE):
-        (v, low, high), lang = (100*x for x in d['macro_f1']), NAMES.get(d['language'], d['language'])
+        (v, low, high), lang = (100*x for x in d['macro_f1']), LANGUAGES.get(d['language'], d['language'])
         if low*high > 0: out.append(f"In {lang}, {last} is {abs(v):.1f} points of macro-F1 {'better' if v > 0 else 'worse'} than the baseline, which reads only words ({low:+.1f} to {high:+.1f}).")
         else: out.append(f"In {lang}, {last} and the baseline, which reads only words, cannot be told apart on these texts ({v:+.1f} points of macro-F1, {low:+.1f} to {high:+.1f}).")
     return ' '.join(out)
@@ -233,10 +232,10 @@ def _labels_part(report):
     one = lambda k: lambda r: f"{r[k]:.2f} [{r[f'{k}_low']:.2f}, {r[f'{k}_high']:.2f}]"
     m = report['models'][-1]
     yield f"## Labels\n\n{cell_text(m['name'])}:\n\n" + markdown_table(_named(m['classes'], 'language', 'label', 'precision', 'recall', 'f1', 'support', **{k: one(k) for k in ('precision','recall','f1')}), right=('support',)) + '\n![What is taken for what](confusion.png)\n'
-    if m['agreement']: yield '### Where raters disagree\n\n' + markdown_table(_named(m['agreement'], 'language', 'raters', 'texts', 'accuracy', 'sure', accuracy=lambda r: r['note'] or _number([r['accuracy'], r['low'], r['high']]), sure=lambda r: '–' if r['sure'] is None else f"{r['sure']:.2f}"), right=('texts',)) + '\n*sure* is the mean probability of the answers.\n'
+    if m['agreement']: yield '### Where raters disagree\n\n' + markdown_table(_named(m['agreement'], 'language', 'raters', 'texts', 'accuracy', 'sure', accuracy=lambda r: r['note'] or interval_text([r['accuracy'], r['low'], r['high']]), sure=lambda r: '–' if r['sure'] is None else f"{r['sure']:.2f}"), right=('texts',)) + '\n*sure* is the mean probability of the answers.\n'
 
 def _slices_part(report):
-    cell = lambda s: s['note'] or _number([s['accuracy'], s['low'], s['high']], 2)
+    cell = lambda s: s['note'] or interval_text([s['accuracy'], s['low'], s['high']], 2)
     models = ([report['baseline']] if report['baseline'] else []) + report['models'][-1:]
     found = [{'language': s['language'], 'slice': cell_text(s['slice']), 'texts': s['texts']} | {cell_text(m['name']): cell(m['slices'][i]) for m in models} for i,s in enumerate(models[-1]['slices'])]
     yield '## Slices\n\nAccuracy on texts that have something in common. They differ from the rest in other ways too; compare within a row.\n\n' + markdown_table(found, right=('texts',))
@@ -276,11 +275,11 @@ def plot_scores(
     for i,(lang,(color,style)) in enumerate(zip(languages, LOOK*4)):
         v, low, high = np.array([m['scores'][f'macro_f1_{lang}'] for m in rows]).T
         y = np.arange(len(rows)) + .16*(i-(len(languages)-1)/2)
-        ax.errorbar(v, y, xerr=[v-low, high-v], fmt=style[0], color=color, capsize=3, ms=5, label=NAMES.get(lang, lang))
+        ax.errorbar(v, y, xerr=[v-low, high-v], fmt=style[0], color=color, capsize=3, ms=5, label=LANGUAGES.get(lang, lang))
         if report['baseline']: ax.axvline(v[0], color=color, lw=.8, ls=':')
     ax.set_yticks(range(len(rows)), [m['name'] for m in rows]); ax.set_ylim(-.6, len(rows)-.4)
-    gain = [f"{100*d['macro_f1'][0]:+.1f} in {NAMES.get(d['language'], d['language'])}" for d in report['differences'] if (d['model'], d['against'])==(last['name'], BASELINE)]
-    fig.suptitle(f"{last['name']} against the baseline, points of macro-F1: {', '.join(gain)}" if gain else f"{last['name']}: " + ', '.join(f"{last['scores'][f'macro_f1_{l}'][0]:.3f} in {NAMES.get(l, l)}" for l in languages), fontsize=10)
+    gain = [f"{100*d['macro_f1'][0]:+.1f} in {LANGUAGES.get(d['language'], d['language'])}" for d in report['differences'] if (d['model'], d['against'])==(last['name'], BASELINE)]
+    fig.suptitle(f"{last['name']} against the baseline, points of macro-F1: {', '.join(gain)}" if gain else f"{last['name']}: " + ', '.join(f"{last['scores'][f'macro_f1_{l}'][0]:.3f} in {LANGUAGES.get(l, l)}" for l in languages), fontsize=10)
     ax.set_xlabel(f"macro-F1, {100*report['level']:.0f} % intervals" + ('; dotted: the baseline' if gain else ''))
     ax.legend(frameon=False, fontsize=8, loc='best'); ax.spines[['top','right']].set_visible(False)
     return fig

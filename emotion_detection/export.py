@@ -88,7 +88,7 @@ def keep_first_token(
     path:str|os.PathLike, # FP32 graph, changed in place
 )->bool: # Whether it could be; a graph of another shape stays as it is
     "Compute the last layer for token 0 alone, the only one that the head reads."
-    model = onnx.load(path); graph = model.graph
+    model = onnx.load(path, load_external_data=False); graph = model.graph  # weights that lie apart stay where they are
     if not (found := _last_attention(graph)): return False
     prefix, hidden, mask = found
     for name,value in (('first_0',0), ('first_1',1), ('first_2',2)): graph.initializer.append(numpy_helper.from_array(np.array([value]), name))

@@ -86,13 +86,12 @@ def write_cards(
     folders:dict[str,Path], # Model folders by the names that the report has
     report:dict, # From `write_report`
     output_dir:str|os.PathLike, # `behaviour/` is made in it
-)->dict: # `behaviour.json`
+):
     "Run the behavioural suite on each model, then write a card into each folder."
     say('behaviour: the bundled suite')
     write_behaviour(judge_suite({name: EmotionPredictor(folder) for name,folder in folders.items()}), Path(output_dir)/'behaviour')
     behaviour = read_json(Path(output_dir)/'behaviour/behaviour.json')
     for name,folder in folders.items(): write_card(folder, report, behaviour, name)
-    return behaviour
 
 def report_all(
     folders:list[Path], # Model folders
