@@ -36,7 +36,7 @@ class RowError(InputError):
         self.row, self.reason, self.lines = row, reason, lines or (row, row)
 
 # %% ../nbs/00b_rows.ipynb #82f65008
-FORMATS = ('csv', 'tsv', 'jsonl', 'txt')
+FORMATS = ('csv', 'tsv', 'jsonl', 'json', 'txt')
 
 def row_format(
     path:str|Path, # `texts.csv`, `texts.csv.gz`
@@ -207,20 +207,21 @@ def _object(pairs):
     return found
 
 def _json_reason(row, needs):
-    "What is wrong with what a line holds, `None` when nothing is"
-    if not isinstance(row, dict): return 'is not a JSON object; write one object per line, like {"text": "..."}'
+    "What is wrong with a row, `None` when nothing is"
+    if not isinstance(row, dict): return 'is not a JSON object, like {"text": "..."}'
     missing = next((n for n in needs if n not in row), None)
     if missing: return f"is a JSON object without a key {missing!r}; its keys are {', '.join(row) or '(none)'}"
 
-def _json_line(line, needs):
-    "The object of a line and what is wrong with it"
+def _json_line(line, needs, array=False):
+    "What a line holds, or the text of an array of rows, and what is wrong with it"
     reason = not_text(line)
     if reason: return None, reason
+    expected = 'an array of objects' if array else 'a JSON object on one line'
     try: row = json.loads(line, object_pairs_hook=_object)
-    except json.JSONDecodeError as e: return None, f'is not a JSON object ({e.msg} at character {e.pos+1}); write one object per line'
+    except json.JSONDecodeError as e: return None, f'is not {expected} ({e.msg} at character {e.pos+1})'
     except RecursionError: return None, 'is nested too deeply'
     except ValueError as e: return None, str(e) if 'twice' in str(e) else 'holds a number of too many digits'
-    return row, _json_reason(row, needs)
+    return row, None if array else _json_reason(row, needs)
 
 # %% ../nbs/00b_rows.ipynb #a5d3d29e
 def _json_lines(lines, kind, name, needs):
@@ -228,6 +229,16 @@ def _json_lines(lines, kind, name, needs):
     for n,line in enumerate(lines, 1):
         if not line.strip(): continue
         row, reason = _json_line(line, needs)
+        yield n, RowError(name, n, reason) if reason else row
+
+def _json_document(lines, kind, name, needs):
+    "Rows of one JSON array, which is read whole; a file of lines under this name is read by line"
+    first = next((line for line in lines if line.strip()), '')
+    if not first.lstrip().startswith('['): return (yield from _json_lines(itertools.chain([first], lines), kind, name, needs))
+    rows, reason = _json_line(first + ''.join(lines), needs, array=True)
+    if reason: raise InputError(f'{name} {reason}')
+    for n,row in enumerate(rows, 1):
+        reason = _json_reason(row, needs)
         yield n, RowError(name, n, reason) if reason else row
 
 def _plain_lines(lines, kind, name, needs):
@@ -238,7 +249,11 @@ def _plain_lines(lines, kind, name, needs):
         yield n, RowError(name, n, reason) if reason else {'text': line.rstrip('\r\n')}
 
 # %% ../nbs/00b_rows.ipynb #ef3371b0
-_READERS = {'csv': _delimited, 'tsv': _delimited, 'jsonl': _json_lines, 'txt': _plain_lines}
+_READERS = {
+    'csv': _delimited, 'tsv': _delimited,
+    'jsonl': _json_lines, 'json': _json_document,
+    'txt': _plain_lines,
+}
 
 def read_rows(
     file:str|Path|BinaryIO, # A file, a pipe, or an open binary file such as `sys.stdin.buffer`

@@ -59,12 +59,13 @@ WRONG = {
     'gzip in name only': ('a.csv.gz', b'text\nok\n', 'is not gzip-compressed'),
     'Git LFS pointer': ('a.csv', b'version https://git-lfs.github.com/spec/v1\noid sha256:0\n', 'Git LFS pointer'),
     'key twice': ('a.jsonl', b'{"text": "ok", "text": "no"}\n', 'row 1 of .* has a key twice'),
+    'array with a key twice': ('a.json', b'[{"text": "ok", "text": "no"}]', 'a.json has a key twice'), 'array of texts': ('a.json', b'[{"text": "ok"},\n"no"]', 'row 2 of .* is not a JSON object'),
     'list': ('a.jsonl', b'{"text": "ok"}\n["no"]\n', 'row 2 of .* is not a JSON object'),
     'cut line': ('a.jsonl', b'{"text": "ok"}\n{"text": "n', 'row 2 of .* is not a JSON object'),
     'no key': ('a.jsonl', b'{"text": "ok"}\n{"txt": "no"}\n', "row 2 of .* without a key 'text'; its keys are txt"),
     'deep': ('a.jsonl', b'{"text": ' + b'['*100_000 + b'\n', 'row 1 of .* nested too deeply'),
     'a long number': ('a.jsonl', b'{"text": "ok", "n": ' + b'1'*5000 + b'}\n', 'row 1 of .* too many digits'),
-    'unknown ending': ('a.xls', b'text\nok\n', 'give a .csv, .tsv, .jsonl, .txt file'),
+    'unknown ending': ('a.xls', b'text\nok\n', 'give a .csv, .tsv, .jsonl, .json, .txt file'),
     'empty': ('a.csv', b'', "no column 'text'; its columns are \\(none\\)"),
 }
 
