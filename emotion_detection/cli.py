@@ -250,7 +250,7 @@ def cmd_data(args):
     from emotion_detection.data_report import data_report, report_text, save_report
     from emotion_detection.phase1 import load_phases, start_tokenizer
     config, token = load_config(args.config, args.set), hub_token(args)
-    one, two = load_phases(config, token)
+    one, two = load_phases(config, token, needs=())
     tokenizer = None
     try: tokenizer = start_tokenizer(config, one.train.text + two.train.text, token)
     except InputError as e: print(f"no token lengths: {e}", file=sys.stderr)

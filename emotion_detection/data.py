@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Literal
 from fastcore.basics import patch
 from .data_mapping import (EMOTION2LABEL, GOEMOTIONS, LABEL2ID, LABELS, PRIORITY, VIGOEMOTIONS,
-    decode_columns, decode_ids, decode_label, map_emotions)
+    decode_columns, decode_ids, decode_label, map_emotions, show_value)
 from .files import InputError, require
 from .rows import OFFICIAL, is_official_id, read_rows
 from .text import normalise, text_key
@@ -220,7 +220,7 @@ def make_table(
     for name in broken:
         if name not in used: continue
         at = first_failure(lambda n: fails(columns[name][:n]), len(numbers))
-        value = repr(columns[name][at])[:80]
+        value = show_value(columns[name][at])
         raise InputError(f"row {numbers[at]} of {path}: {name!r} is {value}, which no text can hold or which is of another kind than in the rows before")
     return pa.table({name: pa.array(v) for name,v in columns.items() if name not in broken}), numbers
 
@@ -248,7 +248,7 @@ def divide(
     "Split a table by its column `split`."
     numbers = getattr(rows, 'numbers', None) or range(1, len(rows)+1)
     place = {s: [] for s in SPLITS}
-    for i,value in enumerate(rows['split']):
+    for i,value in enumerate(rows['split'][:]):
         split = _SPLIT_NAMES.get(str(value).strip().lower())
         if not split: raise InputError(f"row {numbers[i]} of {path}: split {value!r} is not train, dev or test")
         place[split].append(i)
@@ -478,8 +478,8 @@ def _decode_list(values, table):
     if values and all(isinstance(v, str) for v in values): return decode_label(','.join(values))
     if table: return map_emotions(decode_ids(values, table))
     if not values: raise ValueError("label [] is an empty list, which is neutral only to GoEmotions and ViGoEmotions: set `emotions`, or write neutral")
-    if not all(type(v) is int for v in values): raise ValueError(f"label {values!r} is not a list of names")
-    raise ValueError(f"label {values[0] if len(values)==1 else values!r} is a number, and nothing says what it means: "
+    if not all(type(v) is int for v in values): raise ValueError(f"label {show_value(values)} is not a list of names")
+    raise ValueError(f"label {values[0] if len(values)==1 else show_value(values)} is a number, and nothing says what it means: "
         "write names, or set `emotions: goemotions` (or vigoemotions) if it is an id of their 28 emotions")
 
 def _decode_text(value, table):
@@ -490,7 +490,7 @@ def _decode_text(value, table):
     if not text.startswith('['): return decode_label(text)
     try: values = ast.literal_eval(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError): values = None
-    if not isinstance(values, list): raise ValueError(f"label {value!r} is not a list of names or ids")
+    if not isinstance(values, list): raise ValueError(f"label {show_value(value)} is not a list of names or ids")
     return _decode_list(values, table)
 
 def decode_value(
@@ -502,7 +502,7 @@ def decode_value(
     if type(value) is int: return _decode_list([value], table)
     if isinstance(value, list): return _decode_list(value, table)
     if value is None: raise ValueError("label None: there is no label; label the row or leave it out")
-    raise ValueError(f"label {value!r} is of the kind {type(value).__name__}; write a name")
+    raise ValueError(f"label {show_value(value)} is of the kind {type(value).__name__}; write a name")
 
 # %% ../nbs/00c_data.ipynb #17644651
 _TABLES = {'goemotions': GOEMOTIONS, 'vigoemotions': VIGOEMOTIONS}
@@ -564,7 +564,7 @@ def is_goemotions(
     rows, # `datasets.Dataset`
 )->bool:
     "Are these GoEmotions' own files, by their columns and the form of their comment ids?"
-    return tuple(rows.column_names)==OFFICIAL and all(is_official_id(i) for i in rows['id'])
+    return tuple(rows.column_names)==OFFICIAL and all(map(is_official_id, rows['id'][:]))
 
 def read_text(
     value, # Of the text column
@@ -573,7 +573,7 @@ def read_text(
     if value is None: return ''
     if isinstance(value, str): return value
     if isinstance(value, (bytes, bytearray)): raise ValueError(f"the text is binary ({bytes(value[:20])!r}); save the column as text")
-    raise ValueError(f"the text is {value!r}, a {type(value).__name__}; save the column as text")
+    raise ValueError(f"the text is {show_value(value)}, a {type(value).__name__}; save the column as text")
 
 # %% ../nbs/00c_data.ipynb #112095a7
 def find_shared_ids(

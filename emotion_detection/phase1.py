@@ -15,7 +15,7 @@ import shutil
 from pathlib import Path
 import matplotlib.pyplot as plt
 from .config import Config
-from .data import DataModule, Source
+from .data import SPLITS, DataModule, Source, check_splits
 from .data_report import data_report, fingerprint, report_table
 from .files import InputError, new_folder, read_json, write_json
 from .model import EmotionClassifier, load_tokenizer, train_tokenizer
@@ -25,10 +25,12 @@ from .trainer import Training, plot_history, processes, train_classifier, traini
 def load_phases(
     config:Config,
     token:str|None=None, # Hub token, kept nowhere
+    needs:tuple[str,...]=SPLITS, # Splits that must have rows, see `check_splits`; none to look at data only
 )->tuple[DataModule,DataModule]: # Phase 1, phase 2
     "Load both phases, each without the texts that the other one is tested on."
     one, two = (DataModule(source, token) for source in (config.data.phase1, config.data.phase2))
     one.keep_out(two.held_out()); two.keep_out(one.held_out())
+    if needs: check_splits(one, two, needs=needs)
     return one, two
 
 # %% ../nbs/03_phase1.ipynb #5c4fd348

@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 from .config import Config
-from .data import DataModule
+from .data import SPLITS, DataModule
 from .data_report import check_counts
 from .model import EmotionClassifier
 from .phase1 import is_done, load_phases, open_run, run_identity, save_phase, train_phase1
@@ -45,7 +45,8 @@ def train_phases(
     "Load the data, train phase 1, go on with phase 2."
     output_dir = Path(output_dir)
     for section in (config.phase1, config.phase2): trainer_arguments(section, output_dir, config.seed)  # wrong settings show now, not after phase 1
-    with processes().main_process_first(): one, two = load_phases(config, token)
+    needs = SPLITS if config.export.report else SPLITS[:2]  # missing test texts show now, not after training
+    with processes().main_process_first(): one, two = load_phases(config, token, needs)
     if processes().is_main_process:
         for check in check_counts(one) + check_counts(two):
             if not check['equal']: print(f"warning: {check['message']}", file=sys.stderr)

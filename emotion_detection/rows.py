@@ -181,7 +181,8 @@ def _delimited(lines, kind, name, needs):
     reader = csv.reader(itertools.chain([first], lines), strict=True, **style)
     names = list(OFFICIAL) if official else _header(reader, name)
     missing = next((n for n in needs if n not in names), None)
-    if missing: raise InputError(f"{name} has no column {missing!r}; its columns are {', '.join(names) or '(none)'}")
+    shown = ', '.join(names)[:200] or '(none)'
+    if missing: raise InputError(f"{name} has no column {missing!r}; its columns are {shown}, by the first line")
     yield from _records(reader, names, name, before)
 
 # %% ../nbs/00b_rows.ipynb #687fbf17
