@@ -204,9 +204,9 @@ def _foreign_file(path, name, known, thorough):
     if name not in known:
         return name
     if not path.is_file():
-        return f'{name}, which is no file any more'
+        return f'{name}, no file any more'
     if thorough and known[name] and file_hash(path) != known[name]:
-        return f'{name}, which was changed since'
+        return f'{name}, changed since'
 
 def foreign_entry(
     folder:Path,
@@ -277,13 +277,13 @@ def _check_content(path, target, kind):
     if not entries:
         return
     made, known = made_files(target)
-    way_out = 'nothing was touched; name another folder, or move this one away'
+    way_out = 'name another folder, or move this one away'
     if not made:
         raise InputError(f"{path} holds {entries[0]} and no mark that this command made it; {way_out}")
     if made != kind:
         raise InputError(f"{path} is {KINDS.get(made, made)}, not {KINDS.get(kind, kind)}; {way_out}")
     if odd := foreign_entry(target, known):
-        raise InputError(f"{path} holds {odd}, and this command did not write that; {way_out}")
+        raise InputError(f"{path} holds {odd}, which this command did not write; {way_out}")
 
 # %% ../nbs/00b_files.ipynb #b307e1d2
 def check_output(
@@ -345,32 +345,43 @@ def _system_lock(file):
 
 # %% ../nbs/00b_files.ipynb #84390ad1
 def _open_lock(path):
-    "Open a lock file without changing it; `InputError` when it is of another user, or no lock"
+    "Open a lock file without changing it; `InputError` when it belongs to another user"
     flags = os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0)
-    try: file = os.fdopen(os.open(path, flags, 0o666), 'r+', encoding='utf8', errors='replace')
-    except OSError as e: raise InputError(f"{path} cannot be locked ({e.strerror}); look whose it is, and remove it") from None
+    try: return os.fdopen(os.open(path, flags, 0o666), 'r+', encoding='utf8', errors='replace')
+    except OSError as e:
+        raise InputError(f"{path} cannot be locked ({e.strerror}); look whose it is, and remove it") from None
+
+def _noted(file):
+    "Who stands in a lock file: `{}` for nobody, `None` when it is no lock of ours"
     text = file.read()
     try: owner = json.loads(text) if text.strip() else {}
-    except json.JSONDecodeError: owner = None
-    if not isinstance(owner, dict) or (owner and 'pid' not in owner):
-        file.close()
-        raise InputError(f"{path} is not a lock of ours, but has the name of one; move it away")
-    return file, owner
+    except json.JSONDecodeError: return None
+    return owner if isinstance(owner, dict) and (not owner or 'pid' in owner) else None
+
+def _refuse_lock(path, place, owner, by_system):
+    "`InputError` for a lock that somebody has"
+    who = f"process {owner['pid']}" if owner else 'another process'
+    way_out = '' if by_system else f', or remove {path} if that has ended'
+    raise InputError(f"{place} is in use by {who}; wait for it, or name another place{way_out}")
 
 def _take_lock(path, place):
     "The open lock file, with this process noted in it; `InputError` names the process that has it"
-    while True:
-        file, owner = _open_lock(path)
-        got = _system_lock(file)
+    file = _open_lock(path)
+    got, owner = _system_lock(file), _noted(file)
+    try:
         if got is False or (got is None and owner and _alive(owner)):
-            file.close()
-            way_out = f' or, if that has ended, remove {path}' if got is None else ''
-            raise InputError(f"{place} is in use by process {owner.get('pid', '(just starting)')}; wait for it{way_out}, or name another place")
-        if is_there(path) and os.path.samestat(os.stat(path), os.fstat(file.fileno())):
-            break
-        file.close()  # the owner has just removed it: again
+            _refuse_lock(path, place, owner, got is False)
+        if owner is None:
+            raise InputError(f"{path} has the name of our lock, but is none; move it away")
+        if not is_there(path) or not os.path.samestat(os.stat(path), os.fstat(file.fileno())):
+            file.close()  # its owner has just ended and removed it
+            return _take_lock(path, place)
+    except InputError:
+        file.close()
+        raise
     if owner:
-        print(f"note: process {owner['pid']}, which wrote to {place}, has ended before its work; going on", file=sys.stderr)
+        print(f"note: process {owner['pid']}, which worked on {place}, has ended before its time; "
+              "going on", file=sys.stderr)
     file.seek(0)
     file.truncate()
     file.write(json.dumps(_owner()))
