@@ -56,6 +56,9 @@ def write_manifest(
     write_json(Path(folder)/MANIFEST, facts | {'sha256': _checksum(facts)})
     return read_json(Path(folder)/MANIFEST)
 
+# %% ../nbs/04a_artefact.ipynb #f1697b79
+from .files import note_made
+
 # %% ../nbs/04a_artefact.ipynb #b2fbd4cf
 def read_manifest(
     folder:str|os.PathLike, # `InputError` when its manifest is missing, damaged or from another version of this project
@@ -75,6 +78,7 @@ def update_manifest(
     "Add facts, such as a calibration; the files are not looked at."
     facts = read_manifest(folder) | facts
     write_json(Path(folder)/MANIFEST, facts | {'sha256': _checksum(facts)})
+    note_made(folder, MANIFEST)
     return read_manifest(folder)
 
 # %% ../nbs/04a_artefact.ipynb #589d3bdb

@@ -120,6 +120,9 @@ def parse_yaml(
     try: return yaml.load(text, _Loader)
     except yaml.YAMLError as e: raise InputError(f"{name} is not valid YAML: {' '.join(str(e).split())}") from None
 
+# %% ../nbs/02a_config.ipynb #5f50fdbb
+from .files import is_there, user_path
+
 # %% ../nbs/02a_config.ipynb #6dc7dd61
 CONFIGS = ('default', 'compact', 'quickstart')
 
@@ -128,8 +131,8 @@ def config_text(
 )->str:
     "The YAML text of a configuration."
     if name in CONFIGS: return (files('emotion_detection')/'configs'/f'{name}.yaml').read_text(encoding='utf8')
-    if not Path(name).is_file(): raise InputError(f"there is no configuration {name}: give one of {', '.join(CONFIGS)}, or the path of a YAML file")
-    return Path(name).read_text(encoding='utf8')
+    if not is_there(user_path(name)) or not user_path(name).is_file(): raise InputError(f"there is no configuration {name}: give one of {', '.join(CONFIGS)}, or the path of a YAML file")
+    return user_path(name).read_text(encoding='utf8')
 
 # %% ../nbs/02a_config.ipynb #4070f3bb
 def apply_override(

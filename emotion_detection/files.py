@@ -202,17 +202,17 @@ def _foreign_file(path, name, known, thorough):
     if path.name in _SYSTEM or (unfinished != name and unfinished in known):
         return None
     if name not in known:
-        return name
+        return f'{name}, which this command did not write'
     if not path.is_file():
-        return f'{name}, no file any more'
+        return f'{name}, which is no file any more'
     if thorough and known[name] and file_hash(path) != known[name]:
-        return f'{name}, changed since'
+        return f'{name}, which was changed since'
 
 def foreign_entry(
     folder:Path,
     known:dict, # From `made_files`
     thorough:bool=True, # Read every byte; `False`: names only
-)->str|None: # The first file or subfolder that is not ours, within the folder
+)->str|None: # The first file or subfolder that is not ours, and why, in words
     "What would be lost if the folder were replaced."
     def stop(error):
         raise unreadable(error.filename)
@@ -220,7 +220,7 @@ def foreign_entry(
         for path in sorted(Path(here)/n for n in folders + names):
             name = path.relative_to(folder).as_posix()
             if path.is_dir() and not any(k.startswith(f'{name}/') for k in known):
-                return f'{name}/'
+                return f'{name}/, which this command did not make'
             if not path.is_dir() and (odd := _foreign_file(path, name, known, thorough)):
                 return odd
             if path.is_dir() and path.is_symlink():
@@ -283,7 +283,7 @@ def _check_content(path, target, kind):
     if made != kind:
         raise InputError(f"{path} is {KINDS.get(made, made)}, not {KINDS.get(kind, kind)}; {way_out}")
     if odd := foreign_entry(target, known):
-        raise InputError(f"{path} holds {odd}, which this command did not write; {way_out}")
+        raise InputError(f"{path} holds {odd}; {way_out}")
 
 # %% ../nbs/00b_files.ipynb #b307e1d2
 def check_output(
@@ -389,6 +389,17 @@ def _take_lock(path, place):
     return file
 
 # %% ../nbs/00b_files.ipynb #4079fff8
+@contextmanager
+def _parents_of(path):
+    "Folders above `path`, made if need be; those that were made and stay empty go again"
+    made = [p for p in path.parents if not is_there(p)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try: yield
+    finally:
+        for p in made:
+            with suppress(OSError):
+                p.rmdir()
+
 _held = set() # (process, thread, path) of the locks held here
 
 @contextmanager
@@ -402,20 +413,22 @@ def lock(
     if me in _held:
         yield
         return
-    file = _take_lock(path, place)
-    _held.add(me)
-    try: yield
-    finally:
-        _held.discard(me)
-        with suppress(OSError):
-            path.unlink()
-        file.close()
+    with _parents_of(path):
+        file = _take_lock(path, place)
+        _held.add(me)
+        try: yield
+        finally:
+            _held.discard(me)
+            with suppress(OSError):
+                path.unlink()
+            file.close()
 
 # %% ../nbs/00b_files.ipynb #44f25d78
 _partials = set() # Temporary folders of this process
 
 def follow_umask(
-    folder:str|os.PathLike, # Its files and subfolders
+    folder:str|os.PathLike,
+    pattern:str='*', # Which files and subfolders in it
 ):
     "Let others read what they may read of any new file: some libraries write weights for their owner alone."
     folder = Path(folder)
@@ -423,7 +436,7 @@ def follow_umask(
     probe.touch()
     allowed = probe.stat().st_mode & 0o666
     probe.unlink()
-    inside = [p for p in folder.rglob('*') if not p.is_symlink()]
+    inside = [p for p in folder.rglob(pattern) if not p.is_symlink()]
     for path in inside:
         mode = path.stat().st_mode
         more = allowed | (allowed & 0o444) >> 2 if path.is_dir() else allowed
@@ -457,23 +470,12 @@ def _clear_left_overs(path):
         partial.unlink() if partial.is_file() else _remove(partial)
 
 @contextmanager
-def _parents_of(path):
-    "Folders above `path`, made if need be; those that were made and stay empty go again"
-    made = [p for p in path.parents if not is_there(p)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try: yield
-    finally:
-        for p in made:
-            with suppress(OSError):
-                p.rmdir()
-
-@contextmanager
 def scratch_folder(
     path:str|os.PathLike, # What it is for; locked meanwhile
 )->Iterator[Path]: # `<name>.<8 digits>.partial` beside it, removed at the end
     "A temporary folder on the disk of the result."
     path = Path(os.path.realpath(path))
-    with _parents_of(path), lock(path.with_name(f'.{path.name}.lock'), path):
+    with lock(path.with_name(f'.{path.name}.lock'), path):
         _clear_left_overs(path)
         partial = temporary_name(path)
         _partials.add(partial)
