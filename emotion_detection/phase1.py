@@ -131,7 +131,7 @@ def sources_of(
     named = [user_path(n) for s in data for n in (s.source, s.held_out) if n]
     files = [p for path in named if path.is_dir() for p in path.iterdir() if p.is_file()]
     files += [path for path in named if path.is_file()]
-    return files + [user_path(config.model.name)] * bool(config.model.name)
+    return files + [user_path(n) for n in (config.model.name,) if n]
 
 def check_run(
     output_dir:str|os.PathLike, # Folder of a run
