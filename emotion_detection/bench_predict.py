@@ -326,7 +326,7 @@ def forms_of(
     from emotion_detection.runtime import find_onnx
     found = {}
     def vocabulary(folder): return read_json(folder/'config.json').get('vocab_size', 0)
-    for folder in map(Path, paths):
+    for folder in map(user_path, paths):
         if not folder.is_dir(): raise InputError(f"there is no folder {folder}; train one with `emotion train`, or check the path")
         for f in [folder] if (folder/'config.json').is_file() else sorted(p for p in folder.iterdir() if (p/'config.json').is_file() and p.name != 'phase1_final'):
             graph = find_onnx(f)

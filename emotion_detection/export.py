@@ -45,7 +45,7 @@ def logit_gap(
     texts:tuple=PROBES,
 )->tuple[float,str,tuple]: # Largest absolute difference of a logit (NaN when there is one), the text where it is, and the shape `(B, T)` of its batch
     "How far the ONNX model is from the PyTorch model."
-    session = ort.InferenceSession(str(onnx_path), providers=['CPUExecutionProvider'])
+    session = ort.InferenceSession(str(user_path(onnx_path)), providers=['CPUExecutionProvider'])
     names, worst = [i.name for i in session.get_inputs()], (0., '', ())
     for group,feed in probe_batches(classifier, texts):
         given = feed | {'token_type_ids': np.zeros_like(feed['input_ids'])}  # BERT's graph asks for them, XLM-R's does not

@@ -431,7 +431,7 @@ def follow_umask(
     pattern:str='*', # Which files and subfolders in it
 ):
     "Let others read what they may read of any new file: some libraries write weights for their owner alone."
-    folder = Path(folder)
+    folder = user_path(folder)
     probe = temporary_name(folder/'mode')
     probe.touch()
     allowed = probe.stat().st_mode & 0o666
