@@ -35,7 +35,7 @@ from transformers.utils import logging as hf_logging
 from tqdm.auto import tqdm
 from .config import Config, PhaseSection, training_arguments
 from .data import Examples, class_counts, encode
-from .files import SEAL, InputError, broken_seal, explain_full_disk, read_json, seal_folder
+from .files import SEAL, InputError, Unreadable, broken_seal, explain_full_disk, read_json, seal_folder
 from .loss import BalancedCrossEntropyLoss, class_weights
 from .metrics import emotion_scores
 from .model import EmotionClassifier
@@ -217,6 +217,7 @@ def remove_checkpoint(
 ):
     "Delete the files of a checkpoint; what somebody has put there since it was sealed stays."
     try: ours = [*read_json(folder/SEAL), SEAL]
+    except Unreadable: raise
     except InputError: ours = None  # not finished: all of it is ours
     if ours is None:
         shutil.rmtree(folder)
