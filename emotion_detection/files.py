@@ -368,6 +368,18 @@ def _refuse_lock(path, place, owner, by_system):
     way_out = '' if by_system else f', or remove {path} if that has ended'
     raise InputError(f"{place} is in use by {who}; wait for it, or name another place{way_out}")
 
+def _is_at(file, path):
+    "Is this open file still the one of that name?"
+    try: return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    except OSError: return False
+
+def _write_owner(file):
+    "Put this process into a lock file"
+    file.seek(0)
+    file.truncate()
+    file.write(json.dumps(_owner()))
+    file.flush()
+
 def _take_lock(path, place):
     "The open lock file, with this process noted in it; `InputError` names the process that has it"
     file = _open_lock(path)
@@ -377,8 +389,8 @@ def _take_lock(path, place):
             _refuse_lock(path, place, owner, got is False)
         if owner is None:
             raise InputError(f"{path} has the name of our lock, but is none; move it away")
-        if not is_there(path) or not os.path.samestat(os.stat(path), os.fstat(file.fileno())):
-            file.close()  # its owner has just ended and removed it
+        if not _is_at(file, path):  # its owner has just ended and removed it
+            file.close()
             return _take_lock(path, place)
     except InputError:
         file.close()
@@ -386,10 +398,10 @@ def _take_lock(path, place):
     if owner:
         print(f"note: process {owner['pid']}, which worked on {place}, has ended before its time; "
               "going on", file=sys.stderr)
-    file.seek(0)
-    file.truncate()
-    file.write(json.dumps(_owner()))
-    file.flush()
+    try: _write_owner(file)
+    except OSError:  # a full disk
+        path.unlink()
+        raise
     return file
 
 # %% ../nbs/00b_files.ipynb #4079fff8
@@ -418,7 +430,8 @@ def lock(
         yield
         return
     with _parents_of(path):
-        file = _take_lock(path, place)
+        with explain_full_disk(path.parent, 'nothing was begun; free some space and try again'):
+            file = _take_lock(path, place)
         _held.add(me)
         try: yield
         finally:
@@ -484,8 +497,9 @@ def scratch_folder(
         partial = temporary_name(path)
         _partials.add(partial)
         try:
-            partial.mkdir()
-            (partial/MARK).write_text('{"kind": "unfinished"}')
+            with explain_full_disk(path.parent, 'nothing was begun; free some space and try again'):
+                partial.mkdir()
+                (partial/MARK).write_text('{"kind": "unfinished"}')
             yield partial
         finally:
             shutil.rmtree(partial, ignore_errors=True)

@@ -152,12 +152,14 @@ def test_an_output_of_its_own_is_replaced(untrained, home, capsys, args):
     assert main([*args, 'out']) == 0
 
 
-SUITE = '''capability: negation
-language: en
-tests:
-  - name: not good
-    kind: MFT
-    cases: [{text: not good at all, label: negative}]
+SUITE = '''language: en
+capabilities:
+- name: negation
+  kind: MFT
+  about: A no turns a feeling round
+  cases:
+  - expect: negative
+    texts: [This is not good at all.]
 '''
 
 
