@@ -18,6 +18,9 @@ from .data_mapping import LABELS
 from .files import InputError, file_hash, file_hashes, read_json, require_files, write_json
 from .text import NORMALISER_VERSION
 
+# %% ../nbs/04a_artefact.ipynb #f1697b79
+from .files import is_there, note_made, user_path
+
 # %% ../nbs/04a_artefact.ipynb #8b88c6d7
 MANIFEST, FORMAT = 'manifest.json', 1
 _UNLISTED = (MANIFEST, 'README.md', '.gitattributes') # itself, and what people and the Hub write
@@ -41,7 +44,7 @@ def listed_files(
     folder:str|os.PathLike,
 )->dict[str,dict]: # Path within the folder to `bytes` and `sha256`
     "The files that belong to a model: all but the manifest and what people and the Hub add."
-    return {name: {'bytes': (Path(folder)/name).stat().st_size, 'sha256': sha} for name,sha in file_hashes(folder, _UNLISTED).items()}
+    return {name: {'bytes': (user_path(folder)/name).stat().st_size, 'sha256': sha} for name,sha in file_hashes(folder, _UNLISTED).items()}
 
 def write_manifest(
     folder:str|os.PathLike, # Everything else is written
@@ -75,6 +78,7 @@ def update_manifest(
     "Add facts, such as a calibration; the files are not looked at."
     facts = read_manifest(folder) | facts
     write_json(Path(folder)/MANIFEST, facts | {'sha256': _checksum(facts)})
+    note_made(folder, MANIFEST)
     return read_manifest(folder)
 
 # %% ../nbs/04a_artefact.ipynb #589d3bdb
@@ -84,7 +88,8 @@ def check_sizes(
 ): # `InputError` names the first file that is missing or of another length
     "The quick half of `check_files`."
     for name,was in manifest['files'].items():
-        if not (file := Path(folder)/name).is_file(): raise InputError(f"{folder} is incomplete: {name} is missing; copy or make the folder again")
+        file = user_path(folder)/name
+        if not is_there(file) or not file.is_file(): raise InputError(f"{folder} is incomplete: {name} is missing; copy or make the folder again")
         if (now := file.stat().st_size) != was['bytes']: raise InputError(f"{file} has {now:,} bytes, not the {was['bytes']:,} of {MANIFEST}; copy or make the folder again")
 
 def check_hashes(

@@ -153,6 +153,9 @@ def origin_part(
     if v := facts['versions']: out += ['Made with ' + ', '.join(f'{k} {x}' for k,x in v.items() if x) + '.', '']
     return '\n'.join(out)
 
+# %% ../nbs/07f_card.ipynb #169a94f6
+from .files import check_ours, note_made, user_path
+
 # %% ../nbs/07f_card.ipynb #bd3672dd
 def model_card(
     folder:str|os.PathLike, # Model folder
@@ -171,11 +174,14 @@ def model_card(
     return f"---\n{card_header(facts, entry, report).to_yaml()}\n---\n\n" + '\n'.join(parts)
 
 def write_card(
-    folder:str|os.PathLike, # Model folder; its README.md is replaced
+    folder:str|os.PathLike, # Model folder; a README.md of ours is replaced, `InputError` when it is somebody else's
     report:dict|None=None, # See `model_card`
     behaviour:dict|None=None, # See `model_card`
     name:str|None=None, # See `model_card`
 )->Path: # `README.md`
     "Put a model card into a folder. A manifest does not list it, so the folder stays what it was."
-    write_text(Path(folder)/'README.md', model_card(folder, report, behaviour, name))
-    return Path(folder)/'README.md'
+    folder = user_path(folder)
+    check_ours(folder, 'README.md')
+    write_text(folder/'README.md', model_card(folder, report, behaviour, name))
+    note_made(folder, 'README.md', begin=True)
+    return folder/'README.md'

@@ -133,6 +133,9 @@ def parse_yaml(
     except RecursionError: raise InputError(f"{name} is nested too deeply") from None
     except ValueError as e: raise InputError(f"{name} holds a value that cannot be read: {e}") from None
 
+# %% ../nbs/02a_config.ipynb #5f50fdbb
+from .files import is_there, user_path
+
 # %% ../nbs/02a_config.ipynb #6dc7dd61
 CONFIGS = ('default', 'compact', 'quickstart')
 
@@ -141,7 +144,7 @@ def config_text(
 )->str:
     "The YAML text of a configuration."
     if name in CONFIGS: return (files('emotion_detection')/'configs'/f'{name}.yaml').read_text(encoding='utf8')
-    path = Path(name).expanduser()
+    path = user_path(name)
     if not os.path.isfile(path): raise InputError(f"there is no configuration {name}: give one of {', '.join(CONFIGS)}, or the path of a YAML file")
     try: data = path.read_bytes()
     except OSError as e: raise InputError(f"{name} cannot be read ({e.strerror}); check its permissions") from None

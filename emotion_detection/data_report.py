@@ -240,7 +240,7 @@ def plot_lengths(
 
 # %% ../nbs/00d_data_report.ipynb #69aedd00
 def save_report(
-    folder:str|os.PathLike, # Folder to make; an existing one is replaced
+    folder:str|os.PathLike, # Folder to make, see `check_output`
     *dms:DataModule,
     tokenizer=None, # A Hugging Face tokenizer, for token lengths
     max_length:int|None=None, # Tokens
@@ -248,7 +248,7 @@ def save_report(
     "Write `data_report.json`, `class_balance.png` and `lengths.png`."
     plt = require('matplotlib.pyplot', why='a picture')
     reports = [data_report(dm, tokenizer, max_length) for dm in dms]
-    with new_folder(folder) as new:
+    with new_folder(folder, 'data') as new:
         write_json(new/'data_report.json', reports)
         for name,fig in (('class_balance', plot_balance(*reports)), ('lengths', plot_lengths(*dms, tokenizer=tokenizer, max_length=max_length))):
             fig.savefig(new/f'{name}.png', dpi=120); plt.close(fig)

@@ -27,7 +27,7 @@ from .data_mapping import LABELS, LANGUAGES
 from .data_report import fingerprint
 from .errors import (LOOK, VOTES, by_agreement, class_tables, confident_mistakes, confused_pairs, ece_by_chance,
     evaluate_model, flips, margins, may_show, plot_confusions, plot_reliability)
-from .files import InputError, folder_mb, new_folder, read_json, write_json
+from .files import InputError, folder_mb, new_folder, read_json, user_path, write_json
 from .intervals import score_intervals
 from .page import cell_text, interval_text, markdown_table, write_page
 from .phase1 import licence_of, local_name
@@ -67,7 +67,7 @@ def model_folders(
 )->dict[str,Path]: # By name; those within a folder in the order of the pipeline
     "Which folders to evaluate."
     found = []
-    for p in map(Path, paths):
+    for p in map(user_path, paths):
         if not p.is_dir(): raise InputError(f"there is no folder {p}; train a model with `emotion train`, or check the path")
         inside = [] if (p/'config.json').is_file() else sorted((f for f in p.iterdir() if (f/'config.json').is_file() and (not onnx or find_onnx(f))), key=_place)
         if not inside and not (p/'config.json').is_file(): raise InputError(f"{p} is neither the folder of a model nor one of such folders: there is no config.json")
@@ -295,7 +295,7 @@ def write_report(
     every = ([report['baseline']] if report['baseline'] else []) + report['models']
     tables = {k: [{'model': m['name']} | r for m in every for r in m[k]] for k in ('classes','slices','rewrites')} | {'scores': [{'model': m['name'], 'score': k} | dict(zip(('value','low','high'), v)) for m in every for k,v in m['scores'].items()],
               'differences': [{k: v for k,v in d.items() if k != 'macro_f1'} | dict(zip(('macro_f1','low','high'), d['macro_f1'])) for d in report['differences']]}
-    with new_folder(output_dir) as new:
+    with new_folder(output_dir, 'report') as new:
         write_json(new/'report.json', report)
         for name,rows in tables.items(): pd.DataFrame(rows).to_csv(new/f'{name}.csv', index=False)
         pictures = {'scores': plot_scores(report), 'confusion': plot_confusions(last.results, last.name)} | ({} if last.results[list(LABELS)].isna().any(axis=None) else {'reliability': plot_reliability(last.results, last.name)})

@@ -33,7 +33,8 @@ from .artefact import MANIFEST, check_files, read_canary, read_manifest, write_m
 from .config import QuantizationSection
 from .data import DataModule, Examples
 from .data_mapping import LABELS
-from .files import GateError, InputError, new_folder, read_json, require_files, write_json
+from emotion_detection.files import (GateError, InputError, check_output, new_folder, read_json, require_files, user_path,
+    write_json)
 from .metrics import emotion_scores
 from .predict import ask_canary, load_tokenizer
 from .runtime import OnnxModel, cpu_count, find_onnx, open_session
@@ -384,17 +385,19 @@ def quantize_int8(
     options:QuantizationSection|None=None, # The configuration's section; default: its defaults
 )->Path: # `output_dir`, with `quantization_report.json` in it
     "ONNX FP32 to dynamic INT8 that passes the gate."
+    onnx_dir = user_path(onnx_dir)
+    check_output(output_dir, 'int8', [onnx_dir])
     options, source = options or QuantizationSection(), find_onnx(onnx_dir)
     onnx_dir = require_files(onnx_dir, 'config.json', 'tokenizer.json', str(source.relative_to(onnx_dir) if source else 'onnx/model.onnx'), kind='ONNX model')
     check_files(onnx_dir)
     gate = open_gate(onnx_dir, data, options)
-    with new_folder(output_dir) as new:
+    with new_folder(output_dir, 'int8', [onnx_dir]) as new:
         (new/'onnx').mkdir()
         report = quantize_gated(source, new/'onnx'/'model_quantized.onnx', gate)
         write_json(new/'quantization_report.json', report)
         if report['sensitivity']: save_plot(report, new/'quantization_search.png')
         complete_int8(new, onnx_dir, report, options)
-    return Path(output_dir)
+    return user_path(output_dir)
 
 # %% ../nbs/06_quantization.ipynb #785e04b8
 def quantize_unchecked(
@@ -403,12 +406,13 @@ def quantize_unchecked(
     options:QuantizationSection|None=None,
 )->Path: # `output_dir`
     "INT8 without the gate, for measuring models that have learned nothing, whose labels a breath can change."
+    onnx_dir = user_path(onnx_dir)
     graph, options = read_graph(find_onnx(onnx_dir)), options or QuantizationSection()
-    with new_folder(output_dir) as new:
+    with new_folder(output_dir, 'int8', [onnx_dir]) as new:
         (new/'onnx').mkdir()
         quantize_file(graph, new/'onnx'/'model_quantized.onnx', nodes := weight_nodes(graph, options.op_types), options)
-        complete_int8(new, Path(onnx_dir), {'nodes': len(nodes), 'in_fp32': [], 'after': {}}, options)
-    return Path(output_dir)
+        complete_int8(new, onnx_dir, {'nodes': len(nodes), 'in_fp32': [], 'after': {}}, options)
+    return user_path(output_dir)
 
 # %% ../nbs/06_quantization.ipynb #8fb083fd
 def plot_sensitivity(

@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['DEFAULTS', 'LIBRARIES', 'EpochSampler', 'EmotionTrainer', 'Progress', 'on_cpu', 'trainer_arguments', 'Training',
-           'scorer', 'balanced_loss', 'quiet', 'usable_checkpoint', 'stopped', 'restore_best', 'start_from',
-           'run_trainer', 'make_trainer', 'train_classifier', 'epochs', 'processes', 'end_processes',
-           'training_summary', 'plot_history']
+           'scorer', 'balanced_loss', 'quiet', 'checkpoints_of', 'remove_checkpoint', 'usable_checkpoint', 'stopped',
+           'restore_best', 'start_from', 'run_trainer', 'make_trainer', 'train_classifier', 'epochs', 'processes',
+           'end_processes', 'training_summary', 'plot_history']
 
 # %% ../nbs/02b_trainer.ipynb #f097bfb4
 import contextlib
 import functools
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -34,7 +35,7 @@ from transformers.utils import logging as hf_logging
 from tqdm.auto import tqdm
 from .config import Config, PhaseSection, training_arguments
 from .data import Examples, class_counts, encode
-from .files import InputError, broken_seal, explain_full_disk, read_json, seal_folder
+from .files import SEAL, InputError, Unreadable, broken_seal, explain_full_disk, read_json, seal_folder
 from .loss import BalancedCrossEntropyLoss, class_weights
 from .metrics import emotion_scores
 from .model import EmotionClassifier
@@ -203,6 +204,32 @@ def _load_optimizer_and_scheduler(self:EmotionTrainer, checkpoint):
     if self.args.world_size > 1: _know_numbered_cpus()
     Trainer._load_optimizer_and_scheduler(self, checkpoint)
 
+# %% ../nbs/02b_trainer.ipynb #513d70c2
+def checkpoints_of(
+    folder:str|os.PathLike, # Of a phase
+)->list[Path]: # By step
+    "The folders of checkpoints, `checkpoint-<step>`."
+    found = [c for c in Path(folder).glob('checkpoint-*') if re.fullmatch(r'checkpoint-\d+', c.name)]
+    return sorted((c for c in found if c.is_dir()), key=lambda c: int(c.name.split('-')[1]))
+
+def remove_checkpoint(
+    folder:Path,
+):
+    "Delete the files of a checkpoint; what somebody has put there since it was sealed stays."
+    try: ours = [*read_json(folder/SEAL), SEAL]
+    except Unreadable: raise
+    except InputError: ours = None  # not finished: all of it is ours
+    if ours is None:
+        shutil.rmtree(folder)
+        return
+    for name in ours:
+        (folder/name).unlink(missing_ok=True)
+    for inner in sorted((p for p in folder.rglob('*') if p.is_dir()), reverse=True):
+        with contextlib.suppress(OSError):
+            inner.rmdir()
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
 # %% ../nbs/02b_trainer.ipynb #8069c82d
 def usable_checkpoint(
     folder:str|os.PathLike, # Holds `checkpoint-<step>` folders
@@ -213,7 +240,7 @@ def usable_checkpoint(
         if why := broken_seal(c): return why
         best = c.with_name(f"checkpoint-{read_json(c/'trainer_state.json')['best_global_step']}")
         if best != c and (why := broken_seal(best)): return f'refers to {best.name}, which {why}'
-    for c in sorted(Path(folder).glob('checkpoint-*'), key=lambda c: int(c.name.split('-')[1]), reverse=True):
+    for c in reversed(checkpoints_of(folder)):
         if not (why := trouble(c)): return c
         if tell: print(f'{c.name} {why}: not used', file=sys.stderr)
 
@@ -246,8 +273,9 @@ def start_from(
     trainer.accelerator.wait_for_everyone()  # all have looked
     if trainer.args.should_save:
         step = int(last.name.split('-')[1]) if last else 0
-        for c in folder.glob('checkpoint-*'):
-            if int(c.name.split('-')[1]) > step: shutil.rmtree(c)
+        for c in checkpoints_of(folder):
+            if int(c.name.split('-')[1]) > step:
+                remove_checkpoint(c)
         if last: print(f'going on after step {step}', file=sys.stderr)
     trainer.accelerator.wait_for_everyone()
     return last

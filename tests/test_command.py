@@ -169,7 +169,7 @@ def test_interrupting_leaves_nothing_that_looks_finished(tmp_path, sig, after):
     assert process.returncode != 0
     folders = {p.name for p in (tmp_path/'outputs').iterdir() if p.name in FILES}
     assert folders == ({'phase1_final'} if 'phase 2' in after else set())
-    assert {p.name for p in (tmp_path/'outputs').iterdir()} == folders | {'checkpoints', 'runs'}
+    assert {p.name for p in (tmp_path/'outputs').iterdir()} == folders | {'checkpoints', 'runs'} | ({'.lock'} if sig==signal.SIGKILL else set())
     assert sig==signal.SIGKILL or ('interrupted; go on with --resume' in rest and 'Traceback' not in rest)
 
 
