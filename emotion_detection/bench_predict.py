@@ -20,8 +20,8 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from emotion_detection.files import (GateError, InputError, check_output, folder_mb, new_folder, read_json, require_files,
-    user_path)
+from .files import GateError, InputError, check_output, folder_mb, new_folder
+from .files import read_json, require_files, user_path
 from .text import normalise
 
 # %% ../nbs/07c_bench_predict.ipynb #0fa193d4
@@ -354,8 +354,9 @@ def full_size_folders(
     steps = {'pytorch': classifier, 'onnx': lambda to: export_onnx(d/'pytorch', to), 'int8': lambda to: quantize_unchecked(d/'onnx', to),
              'trimmed': lambda to: trim_model(d/'pytorch', texts, to), 'onnx_trimmed': lambda to: export_onnx(d/'trimmed', to), 'int8_trimmed': lambda to: quantize_unchecked(d/'onnx_trimmed', to)}
     kinds = dict(zip(steps, ('trained', 'onnx', 'int8', 'trimmed', 'onnx', 'int8')))
-    for name,kind in kinds.items():
-        check_output(d/name, kind)  # what is there is kept, but must be ours
+    for name in steps:
+        if not (d/name).is_dir():  # what is there is read, not made
+            check_output(d/name, kinds[name])
     for name,make in steps.items():
         if not (d/name).is_dir(): _say(f'bench: making {name} at full size'); make(d/name)
     return {form: d/form for form in ('pytorch', 'onnx', 'int8', 'int8_trimmed', 'openvino') if (d/form).is_dir()}

@@ -212,6 +212,13 @@ def _foreign_file(path, name, known, thorough):
     if thorough and known[name] and file_hash(path) != known[name]:
         return f'{name}, which was changed since'
 
+def _unfinished(path):
+    "Is this a temporary folder or a lock that a killed process of ours has left?"
+    if path.is_dir():
+        return bool(re.search(r'\.[0-9a-f]{8}\.(partial|old)$', path.name)) and (path/MARK).is_file()
+    return bool(re.fullmatch(r'\..+\.lock', path.name)) and 'pid' in _note(path)
+
+# %% ../nbs/00b_files.ipynb #fc04b1c8
 def foreign_entry(
     folder:Path,
     known:dict, # From `made_files`
@@ -221,7 +228,9 @@ def foreign_entry(
     def stop(error):
         raise unreadable(error.filename)
     for here,folders,names in os.walk(folder, onerror=stop):
-        for path in sorted(Path(here)/n for n in folders + names):
+        ours = {p.name for p in map(Path(here).joinpath, folders + names) if _unfinished(p)}
+        folders[:] = [n for n in folders if n not in ours]
+        for path in sorted(Path(here)/n for n in folders + names if n not in ours):
             name = path.relative_to(folder).as_posix()
             if path.is_dir() and not any(k.startswith(f'{name}/') for k in known):
                 return f'{name}/, which this command did not make'
@@ -248,6 +257,7 @@ def _check_sources(path, target, sources):
         if real.is_dir() and any(_same(p, real) for p in target.parents):
             raise InputError(f"{path} lies in {source}, which is read; name a folder outside of it")
 
+# %% ../nbs/00b_files.ipynb #2a17be38
 def _check_writable(path, target):
     "`InputError` when nothing can be made there"
     here = target.parent
@@ -274,6 +284,7 @@ def _check_place(path, target):
     if any(_same(p, target) for p in (here, *here.parents)):
         raise InputError(f"{path} is the folder you are in, or holds it; name a folder in it")
 
+# %% ../nbs/00b_files.ipynb #38f5cece
 def _check_content(path, target, kind):
     "`InputError` when the folder holds anything but an earlier output of this kind"
     try: entries = sorted(os.listdir(target))
@@ -306,6 +317,7 @@ def check_output(
         _check_content(path, target, kind)
     return target
 
+# %% ../nbs/00b_files.ipynb #8f66fd42
 def check_file(
     path:str|os.PathLike, # File to write; `InputError` when that cannot be, or would cost a source
     sources:Iterable[str|os.PathLike]=(), # What is read
@@ -338,6 +350,7 @@ def _alive(owner):
         return True
     return _started(owner.get('pid')) == owner.get('started')
 
+# %% ../nbs/00b_files.ipynb #0cc44de9
 def _system_lock(file):
     "Lock an open file: `True` or `False`; `None` where the system or the disk knows no locks"
     try: fcntl = importlib.import_module('fcntl')
@@ -368,6 +381,7 @@ def _refuse_lock(path, place, owner, by_system):
     way_out = '' if by_system else f', or remove {path} if that has ended'
     raise InputError(f"{place} is in use by {who}; wait for it, or name another place{way_out}")
 
+# %% ../nbs/00b_files.ipynb #4eaaa93a
 def _is_at(file, path):
     "Is this open file still the one of that name?"
     try: return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
@@ -380,6 +394,7 @@ def _write_owner(file):
     file.write(json.dumps(_owner()))
     file.flush()
 
+# %% ../nbs/00b_files.ipynb #d7096849
 def _take_lock(path, place):
     "The open lock file, with this process noted in it; `InputError` names the process that has it"
     file = _open_lock(path)
@@ -416,6 +431,7 @@ def _parents_of(path):
             with suppress(OSError):
                 p.rmdir()
 
+# %% ../nbs/00b_files.ipynb #b27e86ba
 _held = set() # (process, thread, path) of the locks held here
 
 @contextmanager
@@ -458,8 +474,10 @@ def follow_umask(
         mode = path.stat().st_mode
         more = allowed | (allowed & 0o444) >> 2 if path.is_dir() else allowed
         if mode | more != mode:
-            path.chmod((mode | more) & 0o7777)
+            with suppress(OSError):  # some network disks know no modes
+                path.chmod((mode | more) & 0o7777)
 
+# %% ../nbs/00b_files.ipynb #ca1031c2
 def _remove(folder):
     "Delete a folder of ours, its mark last, so that what a kill leaves is still known to be ours"
     for entry in list(folder.iterdir()):
@@ -484,7 +502,10 @@ def _clear_left_overs(path):
         else:
             old.rename(path)
     for partial in _left_over(path, 'partial'):
-        partial.unlink() if partial.is_file() else _remove(partial)
+        if partial.is_file():
+            partial.unlink()
+        else:
+            _remove(partial)
 
 @contextmanager
 def scratch_folder(
@@ -556,6 +577,7 @@ def note_made(
     files = dict(mark.get('files') or {}) | {n: file_hash(folder/n) for n in names}
     write_json(folder/MARK, {'kind': mark.get('kind'), 'files': files})
 
+# %% ../nbs/00b_files.ipynb #7782fad3
 def check_ours(
     folder:str|os.PathLike,
     name:str, # A file that we are about to write; `InputError` when somebody else's is there

@@ -18,8 +18,8 @@ from .config import Config
 from .data import DataModule
 from .evaluation import evaluate_folders, ms_per_text, write_report
 from .export import export_onnx
-from emotion_detection.files import (InputError, check_ours, check_output, folder_mb, note_made, read_json, scratch_folder,
-    user_path)
+from .files import InputError, check_ours, check_output, folder_mb, note_made
+from .files import read_json, scratch_folder, user_path
 from .phase1 import check_run, run_lock
 from .phase2 import TRAINED, train_phases
 from .predict import EmotionPredictor

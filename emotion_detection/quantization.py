@@ -33,8 +33,8 @@ from .artefact import MANIFEST, check_files, read_canary, read_manifest, write_m
 from .config import QuantizationSection
 from .data import DataModule, Examples
 from .data_mapping import LABELS
-from emotion_detection.files import (GateError, InputError, check_output, new_folder, read_json, require_files, user_path,
-    write_json)
+from .files import GateError, InputError, check_output, new_folder, read_json
+from .files import require_files, user_path, write_json
 from .metrics import emotion_scores
 from .predict import ask_canary, load_tokenizer
 from .runtime import OnnxModel, cpu_count, find_onnx, open_session

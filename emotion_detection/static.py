@@ -23,8 +23,8 @@ from onnx.helper import make_node, make_opsetid
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from .config import QuantizationSection
 from .data import DataModule
-from emotion_detection.files import (GateError, InputError, check_output, new_folder, read_json, require, require_files,
-    user_path, write_json)
+from .files import GateError, InputError, check_output, new_folder, read_json
+from .files import require, require_files, user_path, write_json
 from .predict import load_tokenizer
 from .quantization import complete_int8, graph_probs, open_gate, quantize_tables, read_graph, weight_nodes
 from .runtime import OnnxModel, find_onnx

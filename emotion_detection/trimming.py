@@ -19,8 +19,8 @@ from collections.abc import Iterable
 from pathlib import Path
 import numpy as np
 import torch
-from emotion_detection.files import (GateError, InputError, check_output, new_folder, read_json, require_files, user_path,
-    write_json, write_text)
+from .files import GateError, InputError, check_output, new_folder, read_json
+from .files import require_files, user_path, write_json, write_text
 from .model import EmotionClassifier
 from .text import normalise
 

@@ -359,3 +359,19 @@ def python_of_all():
     for python in (sys.executable, shutil.which('python3', path='/usr/local/bin:/usr/bin:/bin')):
         if python and not subprocess.run([*NOBODY, python, '-c', 'import hashlib; hashlib.file_digest'], capture_output=True).returncode: return python
     pytest.skip('no Python 3.11 that another user may start')
+
+
+def test_a_folder_within_a_folder(tmp_path):
+    "`evaluate --cards` writes `behaviour/` into the report: it belongs to it, and what a user puts there does not."
+    make(tmp_path/'report')
+    make(tmp_path/'report/behaviour', kind='behaviour')
+    with pytest.raises(InputError, match='holds behaviour/, which this command did not make'): check_output(tmp_path/'report', 'report')
+    files.note_made(tmp_path/'report', *(f'behaviour/{p.name}' for p in (tmp_path/'report/behaviour').iterdir()))
+    check_output(tmp_path/'report', 'report')
+    left = tmp_path/'report/behaviour.0123abcd.partial'
+    left.mkdir()
+    (left/MARK).write_text('{"kind": "unfinished"}')
+    (tmp_path/'report/.behaviour.lock').write_text('{"pid": 1}')
+    check_output(tmp_path/'report', 'report')  # what a killed process left is nobody's
+    user_files(tmp_path/'report/behaviour')
+    with pytest.raises(InputError, match='holds behaviour/notes.txt'): make(tmp_path/'report')
