@@ -21,6 +21,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 from . import __version__
 from .files import GateError, InputError, require
+from .licenses import license_notes
 from .predict import LONG, MODES, EmotionPredictor
 
 # %% ../nbs/08_cli.ipynb #9c992073
@@ -131,8 +132,7 @@ def cmd_predict(args):
     texts = itertools.chain((_nonblank(t, '--text') for t in args.text), read_texts(Path(args.input)) if args.input else ())
     if args.text and not args.input: texts = list(texts)
     predictor = EmotionPredictor(args.model_path, True if args.onnx else None, args.threads, args.mode, args.long, args.abstain_below, args.allow_mismatch)
-    for licence in predictor.licences:
-        if licence != 'CC0 1.0': print(f"note: training data licensed {licence}", file=sys.stderr)  # CC0 asks for nothing
+    for note in license_notes(predictor.licences): print(f'note: {note}', file=sys.stderr)
     bar = True if args.quiet or not args.input else None  # None: only on a terminal
     answers = predictor.stream(tqdm(texts, desc='predict', unit=' texts', file=sys.stderr, disable=bar))
     if args.output: return print(f"{write_answers(answers, Path(args.output))} answers in {args.output}", file=sys.stderr)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SEAL', 'InputError', 'GateError', 'is_full', 'explain_full_disk', 'new_folder', 'write_text', 'write_json',
            'read_json', 'file_hash', 'file_hashes', 'seal_folder', 'broken_seal', 'require_files', 'folder_mb',
-           'require']
+           'local_name', 'require']
 
 # %% ../nbs/00b_files.ipynb #04c5f056
 import errno
@@ -154,6 +154,13 @@ def folder_mb(
 )->float: # Megabytes of 10^6 bytes, files of subfolders included
     "Size of a folder on disk."
     return sum(p.stat().st_size for p in Path(folder).rglob('*') if p.is_file()) / 1e6
+
+# %% ../nbs/00b_files.ipynb #5c26b515
+def local_name(
+    text:str|None, # Hub id, `bundled:…`, or a path
+)->str|None: # Of a path its last part
+    "A source or an encoder without the folders of this machine."
+    return Path(text).name if text and Path(text).expanduser().exists() else text
 
 # %% ../nbs/00b_files.ipynb #863e6820
 def require(
