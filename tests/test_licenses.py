@@ -66,3 +66,13 @@ def test_one_place():
     from conftest import ROOT
     found = [p.name for p in (ROOT/'emotion_detection').glob('*.py') if p.name != 'licenses.py' and re.search(r"re\.compile\([^\n]*(CC0|cc0|MIT|Apache)|== ?'CC0|!= ?'CC0", p.read_text('utf8'))]
     assert found == []
+
+
+@pytest.mark.parametrize('overrides, found', [
+    ([], 'CC BY 4.0'), (['data.phase1.source=mine.csv'], None), (['data.phase1.source=mine.csv', 'data.phase1.licence=MIT'], 'MIT'),
+    (['data.phase1.licence=MIT', 'data.phase1.source=mine.csv'], 'MIT'), ([' data.phase1.source = mine.csv'], None), (['data.phase1.language=vi'], 'CC BY 4.0'),
+    (['data.phase1.source=google-research-datasets/go_emotions'], 'CC BY 4.0'), (['data.phase2.source=mine.csv'], 'CC BY 4.0'), (['data.phase1={source: mine.csv, language: en}'], None)])
+def test_another_source(overrides, found):
+    "The licence that a configuration states is that of its own source, not of the file that `--set` puts in its place."
+    from emotion_detection.config import load_config
+    assert load_config('default', overrides).data.phase1.licence == found
