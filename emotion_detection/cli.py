@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 from . import __version__
 from .data_mapping import LABELS
 from .files import GateError, InputError, require
+from .licenses import license_notes
 from .predict import LONG, MODES, EmotionPredictor
 from .rows import FORMATS, RowError, read_rows, row_format
 
@@ -324,8 +325,8 @@ def cmd_predict(args):
     rows, one_by_one = predict_rows(args)
     predictor = EmotionPredictor(args.model_path, True if args.onnx else None, sensible_threads(args.threads), args.mode,
                                  args.long, args.abstain_below, args.allow_mismatch)
-    for licence in predictor.licences:
-        if licence != 'CC0 1.0': print(f"note: training data licensed {licence}", file=sys.stderr)  # CC0 asks for nothing
+    for note in license_notes(predictor.licences):
+        print(f'note: {note}', file=sys.stderr)
     hidden = True if args.quiet or not args.input else None  # None: only on a terminal
     texts = tqdm(rows.texts(), desc='predict', unit=' texts', file=sys.stderr, disable=hidden)
     at_once = one_by_one and not args.output and args.mode == 'deterministic'  # the same answers, each as soon as its text is there

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['PhaseSection', 'CONFIGS', 'Section', 'ModelSection', 'DataSection', 'LossSection', 'ExportSection',
            'QuantizationSection', 'TrimmingSection', 'training_arguments', 'Config', 'parse_yaml', 'config_text',
-           'key_type', 'holds_text', 'override_value', 'apply_override', 'known_keys', 'explain', 'load_config']
+           'key_type', 'holds_text', 'override_value', 'apply_override', 'known_keys', 'explain', 'set_keys',
+           'load_config']
 
 # %% ../nbs/02a_config.ipynb #3266e6a9
 import dataclasses
@@ -245,6 +246,21 @@ def explain(
     if e['type'] in ('missing', 'missing_argument'): return f"{name}: {key} is missing"
     return f"{name}: {key} is {e['input']!r}: {e['msg'][0].lower()}{e['msg'][1:]}"
 
+# %% ../nbs/02a_config.ipynb #5b10be41
+def set_keys(
+    raw:dict, # Nested dicts of a configuration, changed in place
+    overrides:tuple|list, # `section.key=value`, see `apply_override`
+):
+    "Apply all overrides; another source loses the licence that the file states, unless one is given with it."
+    def source(phase): return ((raw.get('data') or {}).get(phase) or {}).get('source')
+    phases = [p for p in ('phase1', 'phase2') if isinstance(raw.get('data'), dict) and isinstance(raw['data'].get(p), dict)]
+    before = {p: source(p) for p in phases}
+    for assignment in overrides: apply_override(raw, assignment)
+    given = {assignment.partition('=')[0].strip() for assignment in overrides}
+    for p,was in before.items():
+        if f'data.{p}.source' in given and source(p) != was and f'data.{p}.licence' not in given:
+            raw['data'][p].pop('licence', None)
+
 # %% ../nbs/02a_config.ipynb #a0ddcb42
 def load_config(
     name:str, # `default`, `compact`, `quickstart`, or the path of a YAML file
@@ -253,7 +269,7 @@ def load_config(
     "Read and check a configuration."
     raw = parse_yaml(config_text(name), name)
     if not isinstance(raw, dict): raise InputError(f"{name} is no configuration: it holds no sections")
-    for assignment in overrides: apply_override(raw, assignment)
+    set_keys(raw, overrides)
     try: config = Config.model_validate(raw)
     except ValidationError as e: raise InputError(explain(e, name)) from None
     if not (config.model.name or config.model.scratch): raise InputError(f"{name}: set model.name, or model.scratch to start from random weights")

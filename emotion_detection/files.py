@@ -7,7 +7,7 @@ __all__ = ['MARK', 'KINDS', 'SEAL', 'InputError', 'GateError', 'user_path', 'Unr
            'explain_full_disk', 'temporary_name', 'write_text', 'write_json', 'read_json', 'files_of', 'file_hash',
            'file_hashes', 'write_mark', 'made_files', 'foreign_entry', 'check_output', 'check_file', 'lock',
            'follow_umask', 'scratch_folder', 'new_folder', 'note_made', 'check_ours', 'new_file', 'seal_folder',
-           'broken_seal', 'require_files', 'folder_mb', 'require']
+           'broken_seal', 'require_files', 'folder_mb', 'local_name', 'require']
 
 # %% ../nbs/00b_files.ipynb #04c5f056
 import errno
@@ -663,6 +663,13 @@ def folder_mb(
 )->float: # Megabytes of 10^6 bytes, files of subfolders included
     "Size of a folder on disk."
     return sum(f.stat().st_size for f in files_of(folder)) / 1e6
+
+# %% ../nbs/00b_files.ipynb #5c26b515
+def local_name(
+    text:str|None, # Hub id, `bundled:…`, or a path
+)->str|None: # Of a path its last part
+    "A source or an encoder without the folders of this machine."
+    return Path(text).name if text and Path(text).expanduser().exists() else text
 
 # %% ../nbs/00b_files.ipynb #863e6820
 def require(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['load_phases', 'run_identity', 'difference', 'run_name', 'is_done', 'begun', 'check_run_id', 'check_checkpoints',
            'remove_checkpoints', 'sources_of', 'check_run', 'run_lock', 'open_run', 'start_classifier',
-           'start_tokenizer', 'encoder_of', 'licence_of', 'local_name', 'without_paths', 'save_phase', 'train_phase1']
+           'start_tokenizer', 'encoder_of', 'without_paths', 'save_phase', 'train_phase1']
 
 # %% ../nbs/03_phase1.ipynb #596cda2a
 import dataclasses
@@ -18,7 +18,9 @@ import matplotlib.pyplot as plt
 from .config import Config
 from .data import SPLITS, DataModule, Source, check_splits
 from .data_report import data_report, fingerprint, report_table
-from .files import GateError, InputError, check_output, lock, new_folder, read_json, user_path, write_json
+from emotion_detection.files import (GateError, InputError, check_output, local_name, lock, new_folder, read_json,
+    user_path, write_json)
+from .licenses import license_of
 from .model import EmotionClassifier, load_tokenizer, train_tokenizer
 from .trainer import Training, checkpoints_of, plot_history, processes, remove_checkpoint, train_classifier, training_summary
 
@@ -212,18 +214,6 @@ def encoder_of(
     "Where training started from."
     return {'name': config.model.name or 'from scratch', 'commit': getattr(classifier.model.config, '_commit_hash', None)}
 
-def licence_of(
-    source:Source,
-)->str: # Its licence, or that none is stated: silence is not a permission
-    "What may be done with a source."
-    return source.licence or ('CC0 1.0' if source.source.startswith('bundled:') else f'not stated ({local_name(source.source)})')
-
-def local_name(
-    text:str|None, # Hub id, `bundled:…`, or a path
-)->str|None: # Of a path its last part
-    "A source or an encoder without the folders of this machine."
-    return Path(text).name if text and Path(text).expanduser().exists() else text
-
 def without_paths(
     config:Config,
 )->Config: # Folders and files of this machine by their names only
@@ -239,7 +229,7 @@ def save_phase(
     **more, # More for `training_summary.json`
 ):
     "Write a complete model folder: weights, config, tokenizer, `training_summary.json`, `learning_curve.png`. In the main process only; all wait for it."
-    licences, public = sorted({licence_of(dm.source) for dm in data}), without_paths(config)
+    licences, public = sorted({license_of(dm.source) for dm in data}), without_paths(config)
     run.classifier.model.config.emotion_detection |= {'licences': licences}
     if processes().is_main_process:
         with new_folder(folder, 'trained') as new:

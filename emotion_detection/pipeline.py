@@ -16,6 +16,7 @@ from .calibration import calibrate_folder
 from .card import write_card
 from .config import Config
 from .data import DataModule
+from .data_mapping import LABELS
 from .evaluation import evaluate_folders, ms_per_text, write_report
 from .export import export_onnx
 from .files import InputError, check_ours, check_output, folder_mb, note_made
@@ -119,12 +120,17 @@ def report_all(
     folders:list[Path], # Model folders
     output_dir:str|os.PathLike, # `report/` and `behaviour/` are made in it
     *data:DataModule,
-)->pd.DataFrame: # One row per folder: `MB`, `macro_f1_<language>`, `ms_per_text` (median, one text at a time)
+)->pd.DataFrame: # One row per folder: `MB`, `macro_f1_<language>`, `f1_classes_<language>` where a label has no test text, `ms_per_text` (median, one text at a time)
     "Evaluate on the test texts beside a baseline, write report and cards, compare."
     report = write_report(evaluate_folders(folders, *data), Path(output_dir)/'report', *data)
     write_cards({f.name: f for f in folders}, report, output_dir)
     texts = [t for dm in data for t in dm.test.text[:30]]
-    rows = [{'folder': m['name'], 'MB': m['mb']} | {k: v[0] for k,v in m['scores'].items() if k.startswith('macro_f1_')} | {'ms_per_text': ms_per_text(EmotionPredictor(f), texts)} for f,m in zip(folders, report['models'])]
+    fewer = {f'f1_classes_{lang}': len(labels) for lang,labels in report['f1_classes'].items() if len(labels) < len(LABELS)}
+    rows = []
+    for folder,model in zip(folders, report['models']):
+        f1 = {name: score[0] for name,score in model['scores'].items() if name.startswith('macro_f1_')}
+        ms = ms_per_text(EmotionPredictor(folder), texts)
+        rows.append({'folder': model['name'], 'MB': model['mb']} | f1 | fewer | {'ms_per_text': ms})
     return pd.DataFrame(rows).set_index('folder')
 
 # %% ../nbs/07h_pipeline.ipynb #d442bbe0
