@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SEAL', 'InputError', 'GateError', 'is_full', 'explain_full_disk', 'new_folder', 'write_text', 'write_json',
-           'read_json', 'file_hash', 'file_hashes', 'seal_folder', 'broken_seal', 'require_files', 'folder_mb',
-           'require']
+           'read_json', 'file_hash', 'file_hashes', 'seal_folder', 'broken_seal', 'require_files', 'is_pointer',
+           'refuse_pointers', 'folder_mb', 'require']
 
 # %% ../nbs/00b_files.ipynb #04c5f056
 import errno
@@ -147,6 +147,25 @@ def require_files(
     if len(missing) == len(names): raise InputError(f"{folder} is not the folder of a {kind}: it has none of {', '.join(names)}")
     if missing: raise InputError(f"{folder} is incomplete: {missing[0]} is missing; copy or make the folder again")
     return folder
+
+# %% ../nbs/00b_files.ipynb #e4b7a1c3
+_POINTER = b'version https://git-lfs.github.com/spec/v1'
+
+def is_pointer(
+    path:str|os.PathLike,
+)->bool: # `False` for a file that cannot be read
+    "Is this what git leaves in place of a large file that was not fetched?"
+    try:
+        with open(path, 'rb') as f: return f.read(len(_POINTER)) == _POINTER
+    except OSError: return False
+
+def refuse_pointers(
+    folder:str|os.PathLike, # Model folder
+): # `InputError` names the first file that was not fetched
+    "Recognise a clone without Git LFS, whose weights are notes of three lines."
+    for path in sorted([*Path(folder).glob('*'), *Path(folder).glob('onnx/*')]):
+        if path.is_file() and is_pointer(path):
+            raise InputError(f"{path} is a Git LFS pointer, not the file itself; run `git lfs pull` in the folder's repository")
 
 # %% ../nbs/00b_files.ipynb #b374b40f
 def folder_mb(
