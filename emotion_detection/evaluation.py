@@ -34,6 +34,7 @@ from .phase1 import licence_of, local_name
 from .predict import EmotionPredictor
 from .runtime import find_onnx
 from .slices import rewrite_table, slice_table
+from .text import refuse_one
 
 # %% ../nbs/07_evaluation.ipynb #bd1e762d
 class EvaluatorPipe:
@@ -108,6 +109,7 @@ def ms_per_text(
     runs:int=60, # Timed calls, one text each
 )->float: # Median milliseconds per call
     "Latency of one text, tokenisation included."
+    refuse_one(texts, 'ms_per_text')
     for t in texts[:5]: predictor(t)
     times = []
     for i in range(runs):

@@ -82,3 +82,126 @@ def apart(outputs, tmp_path):
     assert spread_weights(folder/'onnx/model_quantized.onnx', 0)
     update_manifest(folder, files=listed_files(folder))
     return folder
+
+
+def test_fork_while_a_session_is_opened(outputs):
+    "The second session is being opened by another thread at the fork, and its lock is held: the child has its own."
+    code = '''
+import emotion_detection.runtime as runtime
+predictor = EmotionPredictor(folder, threads=2)
+expected, plain, begun = EmotionPredictor(folder, threads=1)(texts), runtime.open_session, threading.Event()
+def slow(*args, **kwargs):
+    begun.set()
+    time.sleep(1)
+    return plain(*args, **kwargs)
+runtime.open_session = slow
+other = threading.Thread(target=predictor, args=[texts])
+other.start()
+begun.wait()
+codes = [child(lambda: 0 if predictor(texts) == expected and predictor(texts[0]) == expected[0] else 1) for _ in range(3)]
+other.join()
+print(json.dumps(codes))
+'''
+    assert run(code, outputs/'int8', json.dumps(TEXTS)) == [0]*3
+
+
+def test_child_of_a_child(outputs):
+    "Each generation opens its own; a child that ends as Python ends, not by `os._exit`, ends too."
+    code = '''
+predictor = EmotionPredictor(folder, threads=2)
+here = predictor(texts), predictor(texts[0])
+def same(): return (predictor(texts), predictor(texts[0])) == here
+def twice(): return 0 if same() and child(lambda: 0 if same() else 1) == 0 else 1
+def to_the_end():
+    if not same(): return 1
+    sys.stdout.flush()
+    threading._shutdown()
+    import gc
+    predictor.__dict__.clear()
+    gc.collect()
+    return 0
+print(json.dumps([child(twice), child(to_the_end), child(twice)]))
+'''
+    assert run(code, outputs/'int8', json.dumps(TEXTS)) == [0, 0, 0]
+
+
+def test_normal_exit_of_a_child(outputs):
+    "Interpreter shutdown in the child does not wait for the parent's threads."
+    code = '''
+predictor = EmotionPredictor(folder, threads=3)
+here = predictor(texts)
+if (pid := os.fork()) == 0: sys.exit(0 if predictor(texts) == here else 1)
+end, status = time.time() + 40, None
+while time.time() < end and status is None:
+    done, s = os.waitpid(pid, os.WNOHANG)
+    status = s if done else None
+    time.sleep(.01)
+if status is None: os.kill(pid, signal.SIGKILL)
+print(json.dumps(status))
+'''
+    assert run(code, outputs/'int8', json.dumps(TEXTS)) == 0
+
+
+def test_fork_in_the_middle_of_a_stream(outputs):
+    "What the parent's threads were working on is worked on again; nobody waits for them."
+    code = '''
+predictor = EmotionPredictor(folder, threads=2)
+many = texts*40
+expected, answers = predictor(many), predictor.stream(many)
+begun = [next(answers) for _ in range(10)]
+print(json.dumps([child(lambda: 0 if begun + list(answers) == expected else 1), begun + list(answers) == expected]))
+'''
+    assert run(code, outputs/'int8', json.dumps(TEXTS)) == [0, True]
+
+
+def test_content_that_changed_before_the_fork(outputs, tmp_path):
+    "A folder that was moved is still the same files; one that was written into is refused in the child, and the parent goes on."
+    import shutil
+    model = shutil.copytree(outputs/'int8', tmp_path/'int8')
+    code = '''
+predictor = EmotionPredictor(folder, threads=2)
+here = predictor(texts[0])
+def ask():
+    try: return 0 if predictor(texts[0]) == here else 1
+    except InputError as e: return 2 if 'was written to since it was opened' in str(e) else 3
+moved = Path(folder).rename(folder + '.moved')
+shutil.copytree(sys.argv[3], folder)
+codes = [child(ask)]
+file = moved/'onnx/model_quantized.onnx'
+when, data = file.stat(), bytearray(file.read_bytes())
+data[len(data)//2] ^= 255
+file.write_bytes(data)
+os.utime(file, ns=(when.st_atime_ns, when.st_mtime_ns))
+codes += [child(ask), 0 if (predictor(texts[0]), predictor(texts[:1])) == (here, [here]) else 1]
+print(json.dumps(codes))
+'''
+    assert run(code, model, json.dumps(TEXTS), outputs/'onnx') == [0, 2, 0]
+
+
+def test_multiprocessing_and_pickle(outputs):
+    "A pool of forked workers, with the inherited predictor and with one that was sent."
+    code = '''
+import multiprocessing as mp
+predictor = EmotionPredictor(folder, threads=2)
+here = predictor(texts)
+def inherited(_): return predictor(texts) == here
+def sent(p): return p(texts) == here
+with mp.get_context('fork').Pool(2) as pool:
+    a = pool.map_async(inherited, range(4)).get(120)
+    b = pool.map_async(sent, [predictor]*4).get(120)
+print(json.dumps([a, b]))
+'''
+    assert run(code, outputs/'int8', json.dumps(TEXTS)) == [[True]*4, [True]*4]
+
+
+def test_pytorch_says_what_to_do(outputs):
+    "A PyTorch model that was opened before the fork is refused in words."
+    code = '''
+predictor = EmotionPredictor(folder, onnx=False)
+predictor(texts[0])
+def ask():
+    try: predictor(texts[0])
+    except InputError as e: return 5 if 'before this process was forked; open it in here' in str(e) else 6
+print(json.dumps(child(ask)))
+'''
+    assert run(code, outputs/'final_model', json.dumps(TEXTS)) == 5
