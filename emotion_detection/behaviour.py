@@ -25,6 +25,7 @@ import yaml
 from .data_mapping import LABELS, LANGUAGES
 from .files import InputError, new_folder, require, user_path, write_json, write_text
 from .page import cell_text, markdown_table
+from .text import refuse_one
 
 # %% ../nbs/07e_behaviour.ipynb #3b1df46b
 KINDS = {'MFT': 'a label is expected', 'INV': 'the answer must stay', 'DIR': 'a probability must move'}
@@ -270,7 +271,7 @@ def ask(
 )->dict: # Text to label and probabilities (`None` without scores); `InputError` for an answer of another form
     "Answers of a predictor, checked."
     if not callable(predictor): raise InputError(f"{name} is a {type(predictor).__name__}; give something that can be called with a list of texts")
-    texts = list(dict.fromkeys(texts))
+    texts = list(dict.fromkeys(refuse_one(texts, 'ask')))
     answers = predictor(texts)
     if isinstance(answers, (str, Mapping)) or not isinstance(answers, Iterable): raise InputError(f"{name} returned a {type(answers).__name__}; a list of dicts is needed, one for each text")
     answers = list(answers)

@@ -15,6 +15,7 @@ import numpy as np
 from .data import SPLITS, DataModule, Examples, Source, class_counts, find_files, majority, missing_rows
 from .data_mapping import GOEMOTIONS, LABELS, LANGUAGES, OFFICIAL_COUNTS
 from .files import new_folder, require, write_json
+from .text import refuse_one
 
 # %% ../nbs/00d_data_report.ipynb #14608901
 def fingerprint(
@@ -87,6 +88,7 @@ def token_lengths(
     tokenizer, # A Hugging Face tokenizer
 )->np.ndarray: # Tokens of each text, uncut, special ones included
     "How long texts are for a model."
+    refuse_one(texts, 'token_lengths')
     return np.array([len(i) for n in range(0, len(texts), 1000) for i in tokenizer(texts[n:n+1000], truncation=False, verbose=False)['input_ids']], int)
 
 def quantiles(

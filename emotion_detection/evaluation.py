@@ -35,6 +35,7 @@ from .page import cell_text, interval_text, markdown_table, write_page
 from .predict import EmotionPredictor
 from .runtime import find_onnx
 from .slices import rewrite_table, slice_table
+from .text import refuse_one
 
 # %% ../nbs/07_evaluation.ipynb #bd1e762d
 class EvaluatorPipe:
@@ -109,6 +110,7 @@ def ms_per_text(
     runs:int=60, # Timed calls, one text each
 )->float: # Median milliseconds per call
     "Latency of one text, tokenisation included."
+    refuse_one(texts, 'ms_per_text')
     for t in texts[:5]: predictor(t)
     times = []
     for i in range(runs):

@@ -7,7 +7,7 @@ __all__ = ['MARK', 'KINDS', 'SEAL', 'InputError', 'GateError', 'user_path', 'Unr
            'explain_full_disk', 'temporary_name', 'write_text', 'write_json', 'read_json', 'files_of', 'file_hash',
            'file_hashes', 'write_mark', 'made_files', 'foreign_entry', 'check_output', 'check_file', 'lock',
            'follow_umask', 'scratch_folder', 'new_folder', 'note_made', 'check_ours', 'new_file', 'seal_folder',
-           'broken_seal', 'require_files', 'folder_mb', 'local_name', 'require']
+           'broken_seal', 'require_files', 'is_pointer', 'refuse_pointers', 'folder_mb', 'local_name', 'require']
 
 # %% ../nbs/00b_files.ipynb #04c5f056
 import errno
@@ -656,6 +656,25 @@ def require_files(
         if not os.access(folder/name, os.R_OK):
             raise unreadable(folder/name)
     return folder
+
+# %% ../nbs/00b_files.ipynb #e4b7a1c3
+_POINTER = b'version https://git-lfs.github.com/spec/v1'
+
+def is_pointer(
+    path:str|os.PathLike,
+)->bool: # `False` for a file that cannot be read
+    "Is this what git leaves in place of a large file that was not fetched?"
+    try:
+        with open(path, 'rb') as f: return f.read(len(_POINTER)) == _POINTER
+    except OSError: return False
+
+def refuse_pointers(
+    folder:str|os.PathLike, # Model folder
+): # `InputError` names the first file that was not fetched
+    "Recognise a clone without Git LFS, whose weights are notes of three lines."
+    for path in sorted([*Path(folder).glob('*'), *Path(folder).glob('onnx/*')]):
+        if path.is_file() and is_pointer(path):
+            raise InputError(f"{path} is a Git LFS pointer, not the file itself; run `git lfs pull` in the folder's repository")
 
 # %% ../nbs/00b_files.ipynb #b374b40f
 def folder_mb(

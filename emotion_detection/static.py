@@ -28,7 +28,7 @@ from .files import require, require_files, user_path, write_json
 from .predict import load_tokenizer
 from .quantization import complete_int8, graph_probs, open_gate, quantize_tables, read_graph, weight_nodes
 from .runtime import OnnxModel, find_onnx
-from .text import normalise
+from .text import normalise, refuse_one
 
 # %% ../nbs/06b_static.ipynb #aeeb5829
 def text_feeds(
@@ -36,6 +36,7 @@ def text_feeds(
     texts:list[str],
 )->list[dict]: # One dict per text: `input_ids` and `attention_mask`, each `(1, T)`; `token_type_ids` where the graph asks for them
     "Texts as inputs of a graph, one text each."
+    refuse_one(texts, 'text_feeds')
     graph = onnx.load(find_onnx(onnx_dir), load_external_data=False).graph
     names = {i.name for i in graph.input} & {'input_ids', 'attention_mask', 'token_type_ids'}
     tokenizer = load_tokenizer(onnx_dir, read_json(Path(onnx_dir)/'config.json').get('emotion_detection', {}).get('max_length', 128))

@@ -22,7 +22,7 @@ import torch
 from .files import GateError, InputError, check_output, new_folder, read_json
 from .files import require_files, user_path, write_json, write_text
 from .model import EmotionClassifier
-from .text import normalise
+from .text import normalise, refuse_one
 
 # %% ../nbs/06a_trimming.ipynb #a57537b2
 def _move_processor(processor, new_id):
@@ -88,7 +88,7 @@ def count_tokens(
     texts:Iterable[str], # Any texts; normalised here
 )->Counter: # Id to number of times; special tokens around a text not counted
     "How often texts use which tokens."
-    texts, counts = [normalise(t) for t in texts], Counter()
+    texts, counts = [normalise(t) for t in refuse_one(texts, 'count_tokens')], Counter()
     for i in range(0, len(texts), 1000):
         for ids in tokenizer(texts[i:i+1000], add_special_tokens=False, verbose=False).input_ids: counts.update(ids)
     return counts
@@ -282,7 +282,8 @@ def trim_model(
     "Trim the vocabulary of a model, and prove it."
     model_dir = user_path(model_dir)
     check_output(output_dir, 'trimmed', [model_dir])
-    texts = texts if isinstance(texts, dict) else {'training': list(texts)}
+    texts = texts if isinstance(texts, dict) else {'training': list(refuse_one(texts, 'trim_model'))}
+    for some in [*texts.values(), *(dev or {}).values()]: refuse_one(some, 'trim_model')
     if not any(texts.values()): raise InputError("trimming needs the training texts: their tokens are the ones to keep")
     spec, clf = read_unigram(model_dir), EmotionClassifier.load(model_dir)
     counts = {lang: count_tokens(clf.tokenizer, t) for lang,t in texts.items()}
