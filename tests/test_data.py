@@ -328,8 +328,8 @@ def test_class_label_refused(tmp_path, names, values, words):
 def test_own_numbers_without_header(tmp_path):
     "Three columns with tabs are GoEmotions' only with GoEmotions' comment ids."
     for id,words in (('user17', "no column 'text'"), ('eaaaaa1', None)):
-        (tmp_path/'train.tsv').write_text(''.join(f'text {i}\t2\t{id}\n' for i in range(3)))
-        if words is None: assert set(labels_of(DataModule(Source(str(tmp_path), id_column='id'))).values()) == {'negative'}
+        (tmp_path/'train.tsv').write_text(''.join(f'text {i}\t2\t{id}\n' for i in range(30)))
+        if words is None: assert set(labels_of(DataModule(Source(str(tmp_path)))).values()) == {'negative'}
         else:
             with pytest.raises(InputError, match=words): DataModule(Source(str(tmp_path)))
     pd.DataFrame({'text': ['a', 'b'], 'labels': ['2', '3'], 'id': ['eaaaaa1', 'mine']}).to_csv(tmp_path/'own.csv', index=False)
@@ -351,7 +351,8 @@ def test_emotion_columns(tmp_path, value, bad):
     rows = [dict.fromkeys(GOEMOTIONS, 0) | {'text': 'a', 'joy': value}, dict.fromkeys(GOEMOTIONS, 0) | {'text': 'b'}]
     (tmp_path/'a.jsonl').write_text(json.dumps(rows[0]) + '\n')
     assert labels_of(DataModule(Source(str(tmp_path/'a.jsonl'))))['a'] == ('positive' if int(value) else 'neutral')
-    pd.DataFrame([*rows, rows[1] | {'joy': '' if bad is None else bad}]).to_csv(tmp_path/'a.csv', index=False)
+    frame = pd.DataFrame([rows[0] | {'joy': int(value)}, rows[1], rows[1] | {'joy': '' if bad is None else bad}], dtype=object)
+    frame.to_csv(tmp_path/'a.csv', index=False)
     with pytest.raises(InputError, match="row 3 of .*the emotion column 'joy' holds .*, not 0 or 1"): DataModule(Source(str(tmp_path/'a.csv')))
 
 
