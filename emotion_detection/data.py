@@ -279,7 +279,7 @@ def hub_commit(
         if kind=='dataset' and script in {s.rfilename for s in info.siblings or ()}: raise InputError(f"{name} comes as a Python script, and code of others is neither fetched nor run: look for a branch with data files (`revision: refs/convert/parquet`)")
         return info.sha
     except InputError: raise
-    except (OSError, ValueError) as e: raise hub_error(e, name, revision, kind, wait) from None
+    except (OSError, ValueError) as e: raise (unwritable(e) or hub_error(e, name, revision, kind, wait)) from None
 
 # %% ../nbs/00c_data.ipynb #92cb4bfe
 def hub_error(
@@ -345,11 +345,12 @@ def http_failure(
         e = e.__cause__ or e.__context__
 
 def unwritable(
-    e:OSError, # Permission denied, read-only, not a folder
-)->InputError:
+    e:Exception, # Permission denied, read-only, not a folder, or something else
+)->InputError|None: # `None` when it is something else
     "What to tell a user whose cache folder cannot be used."
-    where = os.environ.get('HF_HOME') or '~/.cache/huggingface'
-    return InputError(f"{e.filename or where} cannot be written or read ({e.strerror}), and what comes from the Hub is kept there: set HF_HOME to a folder of yours")
+    useless = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+    if getattr(e, 'errno', None) not in useless or not e.filename: return None
+    return InputError(f"{e.filename} cannot be written or read ({e.strerror}), and what comes from the Hub is kept there: set HF_HOME to a folder of yours")
 
 def from_hub(
     name:str, # `owner/name`
@@ -363,7 +364,7 @@ def from_hub(
         try: return read()
         except OSError as e:
             failed = http_failure(e)
-            if e.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR): raise unwritable(e) from None
+            if unwritable(e): raise unwritable(e) from None
             if failed is None and type(e) is not ConnectionError and 'should be of size' not in str(e): raise
             why = hub_error(failed, name, None, kind, wait) if failed and 'Chunked' not in type(failed).__name__ else None
             if why and not isinstance(why, HubUnreachable): raise why from None
