@@ -127,7 +127,7 @@ class Snapshot:
     def __init__(self,
         folder:str|os.PathLike, # Links on the way to it are followed now, and never again
     ):
-        self.shown, self.folder, self.held = Path(folder), Path(folder).resolve(), {}
+        self.shown, self.folder, self.held = user_path(folder), user_path(folder).resolve(), {}
 
     def __getitem__(self, name:str)->HeldFile: # `InputError` when it is missing or cannot be read
         if name not in self.held: self.held.setdefault(name, HeldFile(self.folder/name))
@@ -192,8 +192,8 @@ def write_manifest(
     made_with = versions('emotion_detection', 'onnxruntime', 'onnx', 'tokenizers', 'numpy', 'torch', 'transformers', 'optimum-onnx')
     facts = {'format': FORMAT, 'model': model, 'precision': precision, 'labels': list(LABELS), 'normaliser_version': NORMALISER_VERSION} | facts
     facts |= {'versions': made_with, 'files': listed_files(folder)}
-    write_json(Path(folder)/MANIFEST, facts | {'sha256': _checksum(facts)})
-    return read_json(Path(folder)/MANIFEST)
+    write_json(user_path(folder)/MANIFEST, facts | {'sha256': _checksum(facts)})
+    return read_json(user_path(folder)/MANIFEST)
 
 # %% ../nbs/04a_artefact.ipynb #b2fbd4cf
 def read_manifest(
@@ -218,7 +218,7 @@ def update_manifest(
 )->dict: # The new manifest
     "Add facts, such as a calibration; the files are not looked at."
     facts = read_manifest(folder) | facts
-    write_json(Path(folder)/MANIFEST, facts | {'sha256': _checksum(facts)})
+    write_json(user_path(folder)/MANIFEST, facts | {'sha256': _checksum(facts)})
     note_made(folder, MANIFEST)
     return read_manifest(folder)
 
@@ -274,7 +274,7 @@ def write_canary(
 ):
     "Keep what the FP32 model said."
     if not len(input_ids) == len(probs) == len(CANARY_TEXTS): raise ValueError(f"{len(input_ids)} lists of ids and {len(probs)} rows of probabilities for {len(CANARY_TEXTS)} texts")
-    write_json(Path(folder)/CANARY, {'texts': list(CANARY_TEXTS), 'input_ids': [list(map(int, i)) for i in input_ids], 'probs': [[round(float(p), 6) for p in row] for row in probs]})
+    write_json(user_path(folder)/CANARY, {'texts': list(CANARY_TEXTS), 'input_ids': [list(map(int, i)) for i in input_ids], 'probs': [[round(float(p), 6) for p in row] for row in probs]})
 
 def read_canary(
     folder:str|os.PathLike|Snapshot, # `InputError` when it has none
