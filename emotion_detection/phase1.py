@@ -12,9 +12,10 @@ import dataclasses
 import hashlib
 import json
 import os
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 import matplotlib.pyplot as plt
+from accelerate.utils import broadcast_object_list
 from .config import Config
 from .data import SPLITS, DataModule, Source, check_splits
 from .data_report import data_report, fingerprint, report_table
@@ -152,16 +153,20 @@ def check_run(
         check_output(output_dir/name, kind, read)
     check_checkpoints(output_dir)
 
+# %% ../nbs/03_phase1.ipynb #00f3cb3e
 @contextmanager
 def run_lock(
-    output_dir:str|os.PathLike, # `InputError` when another training writes there
+    output_dir:str|os.PathLike, # `InputError`, in all processes, when another training writes there
 ):
     "One training at a time in a folder; of several processes of one run the main one has the lock."
-    if not processes().is_main_process:
-        yield
-        return
-    output_dir = user_path(output_dir)
-    with lock(output_dir/'.lock', output_dir):
+    output_dir, refused = user_path(output_dir), None
+    with ExitStack() as held:
+        if processes().is_main_process:
+            try: held.enter_context(lock(output_dir/'.lock', output_dir))
+            except InputError as e: refused = e
+        told = broadcast_object_list([str(refused or '')])[0]  # the main process says how it went
+        if told:
+            raise InputError(told)
         yield
 
 # %% ../nbs/03_phase1.ipynb #43d1673e

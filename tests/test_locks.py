@@ -161,3 +161,14 @@ def test_phase_2_goes_on_from_its_own_phase_1(tmp_path):
     check_run_id(tmp_path, 'one')
     check_run_id(tmp_path, None)
     with pytest.raises(GateError, match='written by another run'): check_run_id(tmp_path, 'two')
+
+
+def test_all_ranks_hear_of_a_lock(tmp_path):
+    "Two processes of one run share a lock; when another run has it, one line says so and no rank waits or fails otherwise."
+    torchrun = EMOTION.with_name('torchrun')
+    (tmp_path/'out').mkdir()
+    with lock(tmp_path/'out/.lock', 'out'):
+        done = subprocess.run([torchrun, '--standalone', '--nproc_per_node', '2', EMOTION, 'train', '--config', 'quickstart', *TINY, '--output_dir', 'out'],
+                              cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=300)
+        assert done.returncode and done.stderr.count(f'is in use by process {os.getpid()}') == 1 and 'gloo' not in done.stderr, done.stderr[-3000:]
+        assert [p.name for p in (tmp_path/'out').iterdir()] == ['.lock']
