@@ -221,7 +221,8 @@ def make_table(
         if name not in used: continue
         at = first_failure(lambda n: fails(columns[name][:n]), len(numbers))
         value = show_value(columns[name][at])
-        raise InputError(f"row {numbers[at]} of {path}: {name!r} is {value}, which no text can hold or which is of another kind than in the rows before")
+        why = 'which no text can hold or which is of another kind than in the rows before'
+        raise InputError(f"row {numbers[at]} of {path}: {name!r} is {value}, {why}")
     return pa.table({name: pa.array(v) for name,v in columns.items() if name not in broken}), numbers
 
 # %% ../nbs/00c_data.ipynb #3b44afd0
@@ -517,7 +518,9 @@ def class_names(
     names = getattr(inner, 'names', None)
     if names is None: return None
     unknown = [n for n in names if n.strip().lower() not in {**LABEL2ID, **EMOTION2LABEL}]
-    if unknown: raise InputError(f"{source.source} calls its labels {', '.join(names)}; {unknown[0]!r} is none of {', '.join(LABELS)} nor of the 28 emotions: map them to these first")
+    if unknown:
+        raise InputError(f"{source.source} calls its labels {', '.join(names)}; {unknown[0]!r} is none of "
+                         f"{', '.join(LABELS)} nor of the 28 emotions: map them to these first")
     return list(names)
 
 def name_classes(
@@ -623,7 +626,8 @@ def decode_rows(
             out.unclear += 1
             if source.unclear=='drop': continue
         id = row_id(row, column)
-        add_rating(out, seen, text, label, id or f'{split}:{n}', source.language, key=id if rated and id else text, gather=rated)
+        key = id if rated and id else text
+        add_rating(out, seen, text, label, id or f'{split}:{n}', source.language, key, gather=rated)
     return out
 
 # %% ../nbs/00c_data.ipynb #f5052456

@@ -159,7 +159,8 @@ def _cell_reason(cells, names):
     "What is wrong with the cells of a row, `None` when nothing is"
     if len(cells) > len(names):
         return f'has {len(cells)} fields, the header has {len(names)}; put a text that holds a separator in quotes'
-    if len(cells) < len(names): return f'has {len(cells)} of {len(names)} fields; is a quote left open, or a line break not quoted?'
+    if len(cells) < len(names):
+        return f'has {len(cells)} of {len(names)} fields; is a quote left open, or a line break not quoted?'
     return next(filter(None, map(not_text, cells)), None)
 
 # %% ../nbs/00b_rows.ipynb #cb49ae41
@@ -191,6 +192,10 @@ def _header(reader, name):
     try: return column_names(_next_record(reader) or [], name)
     except csv.Error as e: raise InputError(f'the header of {name} {_quote_reason(e)}') from None
 
+def _too_long(name, start):
+    "After such a cell nobody knows where the next row begins"
+    return InputError(f'{name} has a cell of over {LONGEST:,} characters from line {start} on: is a quote left open?')
+
 def _records(reader, names, name, before):
     "The records after the header"
     row = 0
@@ -199,13 +204,14 @@ def _records(reader, names, name, before):
         reason = None
         try: cells = _next_record(reader)
         except csv.Error as e:
-            if 'field limit' in str(e): raise InputError(f'{name} has a cell of over {LONGEST:,} characters from line {start} on: is a quote left open?') from None
+            if 'field limit' in str(e): raise _too_long(name, start) from None
             cells, reason = [], _quote_reason(e)
         if cells is None: return
         if not cells and not reason: continue  # an empty line
         row += 1
         reason = reason or _cell_reason(cells, names)
-        yield row, RowError(name, row, reason, (start, before + reader.line_num)) if reason else dict(zip(names, cells))
+        if reason: yield row, RowError(name, row, reason, (start, before + reader.line_num))
+        else: yield row, dict(zip(names, cells))
 
 # %% ../nbs/00b_rows.ipynb #b6c716b9
 def _object(pairs):
@@ -226,7 +232,7 @@ def _json_line(line, needs, array=False):
     if reason: return None, reason
     expected = 'an array of objects' if array else 'a JSON object on one line'
     try: row = json.loads(line, object_pairs_hook=_object)
-    except json.JSONDecodeError as e: return None, f'is not {expected} ({e.msg} at character {e.pos+1})'
+    except json.JSONDecodeError as e: return None, f'is not {expected} ({e.msg.removesuffix(" at")} at character {e.pos+1})'
     except RecursionError: return None, 'is nested too deeply'
     except ValueError as e: return None, str(e) if 'twice' in str(e) else 'holds a number of too many digits'
     return row, None if array else _json_reason(row, needs)
@@ -285,6 +291,8 @@ def _rows(file, kind, name, needs, skip):
             for n,row in _READERS[kind](lines, kind, name, needs):
                 if isinstance(row, RowError) and not skip: raise row
                 yield n, row
-    except PermissionError: raise InputError(f'{name} may not be read by this user; change its permissions') from None
-    except (gzip.BadGzipFile, EOFError, zlib.error): raise InputError(f'{name} is damaged: it cannot be unpacked to its end') from None
-    except OSError as e: raise InputError(f'{name} cannot be read ({e.strerror or e})') from None
+    except PermissionError: why = 'may not be read by this user; change its permissions'
+    except (gzip.BadGzipFile, EOFError, zlib.error): why = 'is damaged: it cannot be unpacked to its end'
+    except OSError as e: why = f'cannot be read ({e.strerror or e})'
+    else: return
+    raise InputError(f'{name} {why}')
