@@ -82,7 +82,8 @@ class Rows:
         for number,row in self.rows:
             problem = row_problem(row, number, self.name)
             if problem and not self.skip:
-                raise RowError(self.name, number, f'{problem.reason}; --on_error skip leaves such rows out', problem.lines)
+                lines = row.lines if isinstance(row, RowError) else None
+                raise RowError(self.name, number, f'{problem.reason}; --on_error skip leaves such rows out', lines)
             self.waiting.append((row, problem))
             if not problem:
                 yield row['text']
