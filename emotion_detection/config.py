@@ -251,15 +251,20 @@ def set_keys(
     raw:dict, # Nested dicts of a configuration, changed in place
     overrides:tuple|list, # `section.key=value`, see `apply_override`
 ):
-    "Apply all overrides; another source loses the licence that the file states, unless one is given with it."
-    def source(phase): return ((raw.get('data') or {}).get(phase) or {}).get('source')
-    phases = [p for p in ('phase1', 'phase2') if isinstance(raw.get('data'), dict) and isinstance(raw['data'].get(p), dict)]
-    before = {p: source(p) for p in phases}
+    "Apply all overrides; where one names another source, the licence that the file states goes."
+    before = _sources(raw)
     for assignment in overrides: apply_override(raw, assignment)
     given = {assignment.partition('=')[0].strip() for assignment in overrides}
-    for p,was in before.items():
-        if f'data.{p}.source' in given and source(p) != was and f'data.{p}.licence' not in given:
-            raw['data'][p].pop('licence', None)
+    for phase,source in _sources(raw).items():
+        replaced = phase in before and source != before[phase]
+        if replaced and not given & {f'data.{phase}.licence', f'data.{phase}', 'data'}:
+            raw['data'][phase].pop('licence', None)
+
+def _sources(raw):
+    "Phase to source, as far as they are there"
+    data = raw.get('data')
+    phases = data if isinstance(data, dict) else {}
+    return {phase: section.get('source') for phase,section in phases.items() if isinstance(section, dict)}
 
 # %% ../nbs/02a_config.ipynb #a0ddcb42
 def load_config(
