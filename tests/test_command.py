@@ -59,7 +59,7 @@ def test_files(outputs, tmp_path, kind, out):
         elif kind=='csv': csv.writer(f).writerows([['n','text'], *enumerate(texts)])
         else: f.writelines(json.dumps({'text': t}) + '\n' for t in texts)
     done = emotion('predict', '--model_path', outputs/'int8', '--input', source, '--output', tmp_path/f'out.{out}')
-    assert (done.returncode, done.stdout) == (0, '') and '3 answers' in done.stderr
+    assert (done.returncode, done.stdout) == (0, '') and '3 rows' in done.stderr
     with (tmp_path/f'out.{out}').open(encoding='utf8', newline='') as f:
         rows = list(csv.DictReader(f)) if out=='csv' else [json.loads(l) for l in f]
     assert [r['text'] for r in rows] == texts and rows[0]['label'] == 'positive'
