@@ -1,6 +1,6 @@
 """A predictor in a process that was forked: no hang, no other model's answers, whatever threads did at the fork.
 
-`FORKS` sets how many children the storm has; 100 are what the deployment page's promise was measured with.
+`FORKS` sets how many children the storm has; 100 were run when this was written (`FORKS=100`).
 """
 import json, os, subprocess, sys
 import pytest
@@ -60,6 +60,7 @@ codes = [child(lambda: 0 if (predictor(texts[0]), predictor(texts), list(predict
          for _ in range(int(sys.argv[3]))]
 alive = all(t.is_alive() for t in threads)
 stop.set()
+for t in threads: t.join(30)
 print(json.dumps({'codes': sorted(set(codes)), 'count': len(codes), 'alive': alive, 'asked': min(asked) > 0}))
 '''
 
