@@ -142,6 +142,7 @@ class EmotionPredictor:
         for name,value,known in (('mode', mode, MODES), ('long', long, LONG)):
             if value not in known: raise InputError(f"{name} is {value!r}; give one of {', '.join(known)}")
         if abstain_below is not None and not 0 <= abstain_below <= 1: raise InputError(f"abstain_below is {abstain_below}; give a probability from 0 to 1")
+        if threads is not None and threads < 1: raise InputError(f"threads is {threads}; give a number of at least 1, or leave it out")
         self.files = Snapshot(require_files(folder, 'config.json', 'tokenizer.json'))
         self.folder = self.files.folder
         refuse_pointers(self.folder)

@@ -19,7 +19,7 @@ import numpy as np
 import onnxruntime as ort
 from fastcore.basics import patch
 from .artefact import HeldFile, Snapshot, is_hidden
-from .files import InputError, is_pointer
+from .files import InputError, is_pointer, user_path
 
 # %% ../nbs/04b_runtime.ipynb #e4e98a05
 def _quota_of(folder):
@@ -74,7 +74,8 @@ def find_onnx(
     folder:str|os.PathLike,
 )->Path|None: # Its `.onnx` file; `None` when it has none, `InputError` when it has several
     "The graph of a model folder, which is in `onnx/` or beside `config.json`; dot files are none."
-    found = [*Path(folder).glob('*.onnx'), *Path(folder).glob('onnx/*.onnx')]
+    folder = user_path(folder)
+    found = [*folder.glob('*.onnx'), *folder.glob('onnx/*.onnx')]
     found = sorted(p for p in found if not is_hidden(p.relative_to(folder)))
     if len(found) > 1: raise InputError(f"{folder} has several .onnx files, {found[0].name} and {found[1].name}; keep one")
     return found[0] if found else None

@@ -257,3 +257,9 @@ def test_one_by_one_is_as_in_a_list(model):
     texts = ['Cảm ơn bạn', 'ok', 'a much longer text that has more tokens than the others']
     answers = objects(predict(model, '--json', stdin='\n'.join(texts)))
     assert answers == EmotionPredictor(model)(texts)
+
+
+@pytest.mark.parametrize('threads', [-1, 0])
+def test_threads_have_a_lower_bound_in_python_too(model, threads):
+    with pytest.raises(cli.InputError, match='at least 1'):
+        EmotionPredictor(model, threads=threads)
