@@ -15,7 +15,7 @@ from .data import DataModule, class_counts
 from .data_mapping import LABEL2ID, LABELS
 from .files import InputError
 from .loss import class_weights
-from .text import normalise
+from .text import normalise, refuse_one
 
 # %% ../nbs/06c_baseline.ipynb #a83f1498
 def text_features()->FeatureUnion: # Untrained; turns texts into a sparse matrix
@@ -38,6 +38,7 @@ class Baseline:
         texts:list[str], # Normalised here
     )->np.ndarray: # Shape `(N, K)`, in the order of `LABELS`; 0 for a label that no training text had
         "Probabilities without rounding."
+        texts = list(refuse_one(texts, 'probs'))
         out = np.zeros((len(texts), len(LABELS)))
         if len(texts): out[:, self.classifier.classes_] = self.classifier.predict_proba(self.features.transform([normalise(t) for t in texts]))
         return out
@@ -47,7 +48,7 @@ class Baseline:
     )->dict|list[dict]: # Per text: `text`, `label`, `score`, `scores`
         "Answer one text with a dict, many with a list."
         if isinstance(texts, str): return self([texts])[0]
-        texts = list(texts)
+        texts = list(refuse_one(texts, 'the baseline'))
         return [{'text': t, 'label': LABELS[int(p.argmax())], 'score': round(float(p.max()), 6), 'scores': {l: round(float(x), 6) for l,x in zip(LABELS, p)}} for t,p in zip(texts, self.probs(texts))]
 
 # %% ../nbs/06c_baseline.ipynb #a6fcc6b4

@@ -23,8 +23,9 @@ import numpy as np
 import pandas as pd
 import yaml
 from .data_mapping import LABELS, LANGUAGES
-from .files import InputError, new_folder, require, write_json, write_text
+from .files import InputError, new_folder, require, user_path, write_json, write_text
 from .page import cell_text, markdown_table
+from .text import refuse_one
 
 # %% ../nbs/07e_behaviour.ipynb #3b1df46b
 KINDS = {'MFT': 'a label is expected', 'INV': 'the answer must stay', 'DIR': 'a probability must move'}
@@ -243,7 +244,7 @@ def load_suite(
     path:str|os.PathLike|None=None, # A suite file, or a folder of them; default: the two of this package
 )->list[Capability]:
     "Read a suite."
-    path = files('emotion_detection')/'suite' if path is None else Path(path)
+    path = files('emotion_detection')/'suite' if path is None else user_path(path)
     found = sorted((p for p in path.iterdir() if p.name.endswith(('.yaml', '.yml'))), key=lambda p: p.name) if path.is_dir() else [path]
     if not found: raise InputError(f"there is no .yaml file in {path}")
     out = [c for p in found for c in read_suite(p)]
@@ -270,7 +271,7 @@ def ask(
 )->dict: # Text to label and probabilities (`None` without scores); `InputError` for an answer of another form
     "Answers of a predictor, checked."
     if not callable(predictor): raise InputError(f"{name} is a {type(predictor).__name__}; give something that can be called with a list of texts")
-    texts = list(dict.fromkeys(texts))
+    texts = list(dict.fromkeys(refuse_one(texts, 'ask')))
     answers = predictor(texts)
     if isinstance(answers, (str, Mapping)) or not isinstance(answers, Iterable): raise InputError(f"{name} returned a {type(answers).__name__}; a list of dicts is needed, one for each text")
     answers = list(answers)
@@ -438,7 +439,7 @@ def write_behaviour(
     "Rates, cases and picture of a run, in one folder."
     plt, rates = require('matplotlib.pyplot', why='a picture'), failure_rates(judged)
     rows = [{k: None if pd.isna(v) else v for k,v in r.items()} for r in rates.round(4).astype(object).to_dict('records')]
-    with new_folder(output_dir) as new:
+    with new_folder(output_dir, 'behaviour') as new:
         write_json(new/'behaviour.json', about | judged.attrs | {'cases': int(rates.groupby(['language', 'capability']).cases.first().sum()), 'rates': rows})
         rates.round(4).to_csv(new/'behaviour.csv', index=False)
         judged.round(4).to_csv(new/'cases.csv', index=False)

@@ -20,7 +20,8 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from .files import GateError, InputError, folder_mb, new_folder, read_json, require_files
+from .files import GateError, InputError, check_output, folder_mb, new_folder
+from .files import read_json, require_files, user_path
 from .text import normalise
 
 # %% ../nbs/07c_bench_predict.ipynb #0fa193d4
@@ -325,7 +326,7 @@ def forms_of(
     from emotion_detection.runtime import find_onnx
     found = {}
     def vocabulary(folder): return read_json(folder/'config.json').get('vocab_size', 0)
-    for folder in map(Path, paths):
+    for folder in map(user_path, paths):
         if not folder.is_dir(): raise InputError(f"there is no folder {folder}; train one with `emotion train`, or check the path")
         for f in [folder] if (folder/'config.json').is_file() else sorted(p for p in folder.iterdir() if (p/'config.json').is_file() and p.name != 'phase1_final'):
             graph = find_onnx(f)
@@ -347,10 +348,15 @@ def full_size_folders(
     from emotion_detection.quantization import quantize_unchecked
     from emotion_detection.trimming import trim_model
     def classifier(to):
-        with new_folder(to) as new: EmotionClassifier.full_size(texts).save(new)
-    d = Path(output_dir)
+        with new_folder(to, 'trained') as new:
+            EmotionClassifier.full_size(texts).save(new)
+    d = user_path(output_dir)
     steps = {'pytorch': classifier, 'onnx': lambda to: export_onnx(d/'pytorch', to), 'int8': lambda to: quantize_unchecked(d/'onnx', to),
              'trimmed': lambda to: trim_model(d/'pytorch', texts, to), 'onnx_trimmed': lambda to: export_onnx(d/'trimmed', to), 'int8_trimmed': lambda to: quantize_unchecked(d/'onnx_trimmed', to)}
+    kinds = dict(zip(steps, ('trained', 'onnx', 'int8', 'trimmed', 'onnx', 'int8')))
+    for name in steps:
+        if not (d/name).is_dir():  # what is there is read, not made
+            check_output(d/name, kinds[name])
     for name,make in steps.items():
         if not (d/name).is_dir(): _say(f'bench: making {name} at full size'); make(d/name)
     return {form: d/form for form in ('pytorch', 'onnx', 'int8', 'int8_trimmed', 'openvino') if (d/form).is_dir()}

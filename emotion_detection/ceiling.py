@@ -9,7 +9,8 @@ __all__ = ['rater_rows', 'ceiling_table']
 import numpy as np
 import pandas as pd
 from .data_mapping import LABELS
-from .intervals import bootstrap_sums, scores_from
+from .intervals import bootstrap_sums
+from .metrics import scores_from
 
 # %% ../nbs/01c_ceiling.ipynb #32f1e19c
 def rater_rows(
@@ -33,13 +34,13 @@ def ceiling_table(
     level:float=.95,
     resamples:int=2000,
     seed:int=0,
-)->pd.DataFrame|None: # Index as in `rater_rows`; `accuracy`, `macro_f1`, each with `_low`, `_high`; `texts`, `raters` (mean per text). `None`: not known, no text has two ratings
+)->pd.DataFrame|None: # Index as in `rater_rows`; `accuracy`, `macro_f1`, each with `_low`, `_high`; `f1_classes` (labels that macro-F1 is a mean of), `texts`, `raters` (mean per text). `None`: not known, no text has two ratings
     "Agreement with single raters: of another rater, of the others' majority, of the oracle, and of the model."
     votes = np.asarray(votes, float); rated = votes.sum(1) >= 2
     if not rated.any(): return
     table, square = {}, (-1, len(LABELS), len(LABELS))
     for who,rows in rater_rows(votes[rated], None if preds is None else np.asarray(preds)[rated]).items():
         found, drawn = scores_from(rows.sum(0).reshape(square)), scores_from(bootstrap_sums(rows.round(12), resamples, seed).reshape(square))
-        table[who] = {'texts': int(rated.sum()), 'raters': votes[rated].sum(1).mean()}
+        table[who] = {'texts': int(rated.sum()), 'raters': votes[rated].sum(1).mean(), 'f1_classes': int(found['f1_classes'][0])}
         for k in ('accuracy', 'macro_f1'): table[who] |= {k: found[k][0]} | dict(zip((f'{k}_low', f'{k}_high'), np.quantile(drawn[k], [(1-level)/2, (1+level)/2])))
-    return pd.DataFrame(table).T.astype({'texts': int})
+    return pd.DataFrame(table).T.astype({'texts': int, 'f1_classes': int})

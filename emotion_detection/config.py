@@ -5,12 +5,15 @@
 # %% auto #0
 __all__ = ['PhaseSection', 'CONFIGS', 'Section', 'ModelSection', 'DataSection', 'LossSection', 'ExportSection',
            'QuantizationSection', 'TrimmingSection', 'training_arguments', 'Config', 'parse_yaml', 'config_text',
-           'apply_override', 'known_keys', 'explain', 'load_config']
+           'key_type', 'holds_text', 'override_value', 'apply_override', 'known_keys', 'explain', 'set_keys',
+           'load_config']
 
 # %% ../nbs/02a_config.ipynb #3266e6a9
 import dataclasses
 import difflib
+import os
 import re
+import types
 import typing
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from transformers import TrainingArguments
 from .data import Source
 from .files import InputError
+from .rows import check_start, not_text
 from .model import Scratch
 
 # %% ../nbs/02a_config.ipynb #9f05d043
@@ -107,7 +111,15 @@ class Config(Section):
 
 # %% ../nbs/02a_config.ipynb #caaa4999
 class _Loader(yaml.SafeLoader):
-    "YAML in which 2e-5 is a number, and `no` a word: `eval_strategy: no`"
+    "YAML in which 2e-5 is a number, `no` a word, `eval_strategy: no`, and a key that is there twice an error"
+    def construct_mapping(self, node, deep=False):
+        "A dict, unless one of two equal keys would be lost"
+        seen = set()
+        for key,_ in node.value:
+            if key.value in seen: raise yaml.constructor.ConstructorError(None, None, f'the key {key.value!r} is there twice', key.start_mark)
+            if isinstance(key.value, str) and key.value != '<<': seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
 _Loader.yaml_implicit_resolvers = {c: [r for r in rs if r[0] != 'tag:yaml.org,2002:bool'] for c,rs in yaml.SafeLoader.yaml_implicit_resolvers.items()}
 _Loader.add_implicit_resolver('tag:yaml.org,2002:bool', re.compile(r'^(true|false)$', re.I), list('tTfF'))
 _Loader.add_implicit_resolver('tag:yaml.org,2002:float', re.compile(r'^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$'), list('-+0123456789.'))
@@ -119,6 +131,11 @@ def parse_yaml(
     "YAML without surprises."
     try: return yaml.load(text, _Loader)
     except yaml.YAMLError as e: raise InputError(f"{name} is not valid YAML: {' '.join(str(e).split())}") from None
+    except RecursionError: raise InputError(f"{name} is nested too deeply") from None
+    except ValueError as e: raise InputError(f"{name} holds a value that cannot be read: {e}") from None
+
+# %% ../nbs/02a_config.ipynb #5f50fdbb
+from .files import is_there, user_path
 
 # %% ../nbs/02a_config.ipynb #6dc7dd61
 CONFIGS = ('default', 'compact', 'quickstart')
@@ -128,23 +145,79 @@ def config_text(
 )->str:
     "The YAML text of a configuration."
     if name in CONFIGS: return (files('emotion_detection')/'configs'/f'{name}.yaml').read_text(encoding='utf8')
-    if not Path(name).is_file(): raise InputError(f"there is no configuration {name}: give one of {', '.join(CONFIGS)}, or the path of a YAML file")
-    return Path(name).read_text(encoding='utf8')
+    path = user_path(name)
+    if not os.path.isfile(path): raise InputError(f"there is no configuration {name}: give one of {', '.join(CONFIGS)}, or the path of a YAML file")
+    try: data = path.read_bytes()
+    except OSError as e: raise InputError(f"{name} cannot be read ({e.strerror}); check its permissions") from None
+    check_start(data[:64], name)
+    text = data.decode('utf-8-sig', errors='surrogateescape')
+    for n,line in enumerate(text.splitlines(), 1):
+        wrong = not_text(line)
+        if wrong: raise InputError(f"line {n} of {name} {wrong}")
+    return text
 
 # %% ../nbs/02a_config.ipynb #4070f3bb
+def key_type(
+    path:tuple, # Where in the configuration, such as `('data', 'phase1', 'source')`
+): # Type hint; `None` when there is no such key
+    "What may stand at a key."
+    hint = Config
+    for name in path:
+        parts = (hint, *typing.get_args(hint))
+        section = next((t for t in parts if hasattr(t, 'model_fields') or dataclasses.is_dataclass(t)), None)
+        if section is None: return None
+        hints = {k: f.annotation for k,f in section.model_fields.items()} if hasattr(section, 'model_fields') else typing.get_type_hints(section)
+        hint = hints.get(name)
+    return hint
+
+def _kinds(hint):
+    "The types that a hint allows"
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal: return {type(a) for a in args}
+    if origin in (typing.Union, types.UnionType): return set().union(*map(_kinds, args))
+    return {hint}
+
+def holds_text(
+    hint, # From `key_type`
+)->bool:
+    "Is a value at this key a text and nothing else?"
+    kinds = _kinds(hint)
+    return str in kinds and kinds <= {str, type(None)}
+
+# %% ../nbs/02a_config.ipynb #207f27fb
+def _after_value(text):
+    "What YAML leaves over behind a value: a comment"
+    ends = [t.end_mark.index for t in yaml.scan(text, _Loader) if not isinstance(t, (yaml.StreamEndToken, yaml.BlockEndToken))]
+    return text[max(ends, default=0):].strip()
+
+def override_value(
+    text:str, # What stands behind the `=`
+    hint, # From `key_type`
+    name:str, # For the message
+):
+    "The value that `--set` sets."
+    bare = text.strip()
+    quoted = len(bare) > 1 and bare[0]==bare[-1] and bare[0] in '\'"'
+    if holds_text(hint) and not quoted: return None if bare in ('', 'null', '~') else bare
+    value = parse_yaml(text, name)
+    left = _after_value(text)
+    if left: raise InputError(f"{name}: {left!r} is a comment to YAML; leave it out, or put the whole value in quotes")
+    return value
+
 def apply_override(
     raw:dict, # Nested dicts, changed in place
-    assignment:str, # `section.key=value`, the value in YAML
+    assignment:str, # `section.key=value`; a text as it is, other values in YAML
 ):
     "Set one key, as `--set` does."
     path, sep, value = assignment.partition('=')
     if not sep or not path.strip(): raise InputError(f"--set {assignment}: write it as section.key=value")
-    *parents, last = path.strip().split('.')
+    names = path.strip().split('.')
+    *parents, last = names
     for p in parents:
         if raw.get(p) is None: raw[p] = {}
         raw = raw[p]
         if not isinstance(raw, dict): raise InputError(f"--set {assignment}: {p} is a value, not a section")
-    raw[last] = parse_yaml(value, f'--set {path}')
+    raw[last] = override_value(value, key_type(tuple(names)), f'--set {path}')
 
 # %% ../nbs/02a_config.ipynb #ab0efe2f
 def known_keys(
@@ -173,6 +246,26 @@ def explain(
     if e['type'] in ('missing', 'missing_argument'): return f"{name}: {key} is missing"
     return f"{name}: {key} is {e['input']!r}: {e['msg'][0].lower()}{e['msg'][1:]}"
 
+# %% ../nbs/02a_config.ipynb #5b10be41
+def set_keys(
+    raw:dict, # Nested dicts of a configuration, changed in place
+    overrides:tuple|list, # `section.key=value`, see `apply_override`
+):
+    "Apply all overrides; where one names another source, the licence that the file states goes."
+    before = _sources(raw)
+    for assignment in overrides: apply_override(raw, assignment)
+    given = {assignment.partition('=')[0].strip() for assignment in overrides}
+    for phase,source in _sources(raw).items():
+        replaced = phase in before and source != before[phase]
+        if replaced and not given & {f'data.{phase}.licence', f'data.{phase}', 'data'}:
+            raw['data'][phase].pop('licence', None)
+
+def _sources(raw):
+    "Phase to source, as far as they are there"
+    data = raw.get('data')
+    phases = data if isinstance(data, dict) else {}
+    return {phase: section.get('source') for phase,section in phases.items() if isinstance(section, dict)}
+
 # %% ../nbs/02a_config.ipynb #a0ddcb42
 def load_config(
     name:str, # `default`, `compact`, `quickstart`, or the path of a YAML file
@@ -181,7 +274,7 @@ def load_config(
     "Read and check a configuration."
     raw = parse_yaml(config_text(name), name)
     if not isinstance(raw, dict): raise InputError(f"{name} is no configuration: it holds no sections")
-    for assignment in overrides: apply_override(raw, assignment)
+    set_keys(raw, overrides)
     try: config = Config.model_validate(raw)
     except ValidationError as e: raise InputError(explain(e, name)) from None
     if not (config.model.name or config.model.scratch): raise InputError(f"{name}: set model.name, or model.scratch to start from random weights")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LABELS', 'LABEL2ID', 'LANGUAGES', 'ID2LABEL', 'LABEL_EMOTIONS', 'EMOTION2LABEL', 'PRIORITY', 'GOEMOTIONS',
-           'VIGOEMOTIONS', 'OFFICIAL_COUNTS', 'map_emotions', 'decode_columns', 'parse_ids', 'decode_ids',
+           'VIGOEMOTIONS', 'OFFICIAL_COUNTS', 'map_emotions', 'show_value', 'decode_columns', 'parse_ids', 'decode_ids',
            'decode_label']
 
 # %% ../nbs/00_data_mapping.ipynb #9f70f44e
@@ -47,26 +47,42 @@ realization surprise curiosity confusion fear nervousness remorse embarrassment 
 anger annoyance disapproval neutral'''.split())
 
 # %% ../nbs/00_data_mapping.ipynb #988deaca
+def show_value(
+    value, # What a cell holds
+    width:int=60, # Characters
+)->str: # As Python writes it, cut
+    "A value for an error message."
+    text = repr(value)
+    return text if len(text) <= width else text[:width-1] + '…'
+
+_ONE_HOT = {0: False, 1: True, '0': False, '1': True} # `True` and `False` are 1 and 0 to Python
+
 def decode_columns(
     row:Mapping, # A row with the 28 emotion columns, each 0 or 1 (as number or text); other columns are ignored
-)->list[str]: # Names of the columns that are 1, in GoEmotions' order
+)->list[str]: # Names of the columns that are 1, in GoEmotions' order; `ValueError` for any other value
     "Emotions of a row of GoEmotions `raw`."
-    if missing := [e for e in GOEMOTIONS if e not in row]: raise ValueError(f"the emotion column {missing[0]!r} is missing")
-    return [e for e in GOEMOTIONS if int(row[e])]
+    missing = [e for e in GOEMOTIONS if e not in row]
+    if missing: raise ValueError(f"the emotion column {missing[0]!r} is missing")
+    strange = [e for e in GOEMOTIONS if not isinstance(row[e], (int, str)) or row[e] not in _ONE_HOT]
+    if strange: raise ValueError(f"the emotion column {strange[0]!r} holds {show_value(row[strange[0]])}, not 0 or 1")
+    return [e for e in GOEMOTIONS if _ONE_HOT[row[e]]]
 
 # %% ../nbs/00_data_mapping.ipynb #18713eb2
 def parse_ids(
-    value, # A list of ints, or its text: `"[2, 8, 3]"`, `"2,8,3"`, `"[]"`, `""`
+    value, # A list of ints, or its text: `"[2, 8, 3]"`, `"2,8,3"`, `"[]"`
 )->list[int]: # `ValueError` when it is neither
     "Label ids of one comment, whichever way they are stored."
+    unclear = ValueError(f"{show_value(value)} is not a list of label ids, like [2, 8] or 2,8")
+    ids = value
     if isinstance(value, str):
-        text = value.strip().removeprefix('[').removesuffix(']')
-        try: value = ast.literal_eval(f'[{text}]')
-        except (SyntaxError, ValueError): raise ValueError(f"{value!r} is not a list of label ids, like [2, 8] or 2,8") from None
-    ids = list(value)
-    if not all(isinstance(i, int) and not isinstance(i, bool) for i in ids):
-        raise ValueError(f"{value!r} is not a list of label ids, like [2, 8] or 2,8")
-    return ids
+        text = value.strip()
+        if not text: raise unclear
+        if not text.startswith('['): text = f'[{text}]'
+        try: ids = ast.literal_eval(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError): raise unclear from None
+    if not isinstance(ids, (list, tuple)): raise unclear
+    if not all(isinstance(i, int) and not isinstance(i, bool) for i in ids): raise unclear
+    return list(ids)
 
 # %% ../nbs/00_data_mapping.ipynb #c43b9cad
 def decode_ids(
@@ -85,8 +101,9 @@ def decode_label(
     "Label id of a name, `positive` as well as `joy` or `joy,anger`."
     names = [n.strip().lower() for n in str(value).split(',')]
     if len(names)==1 and names[0] in LABEL2ID: return LABEL2ID[names[0]]
-    if unknown := [n for n in names if n not in EMOTION2LABEL]:
-        raise ValueError(f"unknown label {unknown[0]!r}; use {', '.join(LABELS)}, or any of the 28 GoEmotions names")
+    unknown = [n for n in names if n not in EMOTION2LABEL]
+    if unknown and unknown[0] in LABEL2ID: raise ValueError(f"label {show_value(value)} has {unknown[0]!r} beside other names; it is a label of its own")
+    if unknown: raise ValueError(f"unknown label {show_value(unknown[0])}; use {', '.join(LABELS)}, or any of the 28 GoEmotions names")
     return map_emotions(names)
 
 # %% ../nbs/00_data_mapping.ipynb #9e2a31b3

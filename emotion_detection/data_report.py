@@ -12,9 +12,10 @@ import json
 import os
 from pathlib import Path
 import numpy as np
-from .data import SPLITS, DataModule, Examples, Source, class_counts, find_files, majority
+from .data import SPLITS, DataModule, Examples, Source, class_counts, find_files, majority, missing_rows
 from .data_mapping import GOEMOTIONS, LABELS, LANGUAGES, OFFICIAL_COUNTS
 from .files import new_folder, require, write_json
+from .text import refuse_one
 
 # %% ../nbs/00d_data_report.ipynb #14608901
 def fingerprint(
@@ -87,6 +88,7 @@ def token_lengths(
     tokenizer, # A Hugging Face tokenizer
 )->np.ndarray: # Tokens of each text, uncut, special ones included
     "How long texts are for a model."
+    refuse_one(texts, 'token_lengths')
     return np.array([len(i) for n in range(0, len(texts), 1000) for i in tokenizer(texts[n:n+1000], truncation=False, verbose=False)['input_ids']], int)
 
 def quantiles(
@@ -124,9 +126,14 @@ def data_report(
     "What became of the rows of one phase."
     s, at_odds, published = dm.source, conflicts(dm), check_counts(dm)
     splits = [split_report(dm, split, tokenizer, max_length) | {'conflicts': len(at_odds[split])} for split in SPLITS]
-    return {'source': s.source, 'language': s.language, 'config': s.config, 'held_out': s.held_out, 'revision': s.revision, 'commit': dm.commit,
-            'targets': s.targets, 'licence': s.licence, 'splits': splits, 'conflicts': len(set().union(*at_odds.values())),
-            'published': published, 'warnings': [f"{s.source} {c['message']}" for c in published if not c['equal']]}
+    warnings = [f"{s.source} {c['message']}" for c in published if not c['equal']]
+    warnings += [missing_rows(dm, split) for split in SPLITS if not len(dm.splits[split])]
+    facts = {k: getattr(s, k) for k in ('source', 'language', 'config', 'held_out', 'revision')}
+    return facts | {
+        'commit': dm.commit, 'targets': s.targets, 'licence': s.licence, 'splits': splits,
+        'conflicts': len(set().union(*at_odds.values())), 'ids': dm.ids,
+        'unclear': {'ratings': dm.unclear, 'counted': s.unclear=='neutral'},
+        'published': published, 'warnings': warnings}
 
 # %% ../nbs/00d_data_report.ipynb #fb527bd3
 def report_table(
@@ -158,17 +165,27 @@ def _lines(r):
     yield row('fingerprint', lambda s: s['fingerprint'][:16])
 
 # %% ../nbs/00d_data_report.ipynb #e89a2c85
+def _notes(r):
+    "What was done about ids and unclear ratings, then the published counts, a line each"
+    if r['ids'] != 'none': yield f"ids: {r['ids']}"
+    unclear = r['unclear']
+    done = 'counted as neutral, as in the published counts' if unclear['counted'] else 'left out'
+    if unclear['ratings']: yield f"{unclear['ratings']:,} ratings name no emotion (very unclear): {done}"
+    yield from (('' if c['equal'] else 'WARNING: ') + c['message'] for c in r['published'])
+    if not r['published']: yield 'no published counts are known for this source'
+
 def report_text(
     *reports:dict, # From `data_report`
 )->str: # Lines of at most about 90 characters
     "Reports for a terminal."
     out = []
     for r in reports:
-        facts = [r['source'], r['config'], r['held_out'] and f"held out: {r['held_out']}", r['commit'] and f"commit {r['commit'][:12]}", f"targets {r['targets']}", r['licence']]
+        held, commit = r['held_out'] and f"held out: {r['held_out']}", r['commit'] and f"commit {r['commit'][:12]}"
+        facts = [r['source'], r['config'], held, commit, f"targets {r['targets']}", r['licence']]
+        table = [('', [s['split'] for s in r['splits']]), *_lines(r)]
         out += [f"{r['language']}: {', '.join(f for f in facts if f)}", '']
-        out += [f'{label:<28}' + ''.join(f'{c:>19}' for c in cells) for label,cells in [('', [s['split'] for s in r['splits']]), *_lines(r)]]
-        counts = [('' if c['equal'] else 'WARNING: ') + c['message'] for c in r['published']] or ['no published counts are known for this source']
-        out += ['', *counts, '']
+        out += [f'{label:<28}' + ''.join(f'{c:>19}' for c in cells) for label,cells in table]
+        out += ['', *_notes(r), '']
     return '\n'.join(out)
 
 # %% ../nbs/00d_data_report.ipynb #5f23c633
@@ -225,7 +242,7 @@ def plot_lengths(
 
 # %% ../nbs/00d_data_report.ipynb #69aedd00
 def save_report(
-    folder:str|os.PathLike, # Folder to make; an existing one is replaced
+    folder:str|os.PathLike, # Folder to make, see `check_output`
     *dms:DataModule,
     tokenizer=None, # A Hugging Face tokenizer, for token lengths
     max_length:int|None=None, # Tokens
@@ -233,7 +250,7 @@ def save_report(
     "Write `data_report.json`, `class_balance.png` and `lengths.png`."
     plt = require('matplotlib.pyplot', why='a picture')
     reports = [data_report(dm, tokenizer, max_length) for dm in dms]
-    with new_folder(folder) as new:
+    with new_folder(folder, 'data') as new:
         write_json(new/'data_report.json', reports)
         for name,fig in (('class_balance', plot_balance(*reports)), ('lengths', plot_lengths(*dms, tokenizer=tokenizer, max_length=max_length))):
             fig.savefig(new/f'{name}.png', dpi=120); plt.close(fig)

@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['VOTES', 'LOOK', 'UNITED', 'rating_votes', 'evaluate_model', 'class_tables', 'plot_confusions', 'confused_pairs',
            'ece_by_chance', 'reliability', 'plot_reliability', 'margins', 'flips', 'plot_flips', 'by_agreement',
-           'may_show', 'confident_mistakes']
+           'confident_mistakes']
 
 # %% ../nbs/06f_errors.ipynb #dcd53cac
-import re
 from collections.abc import Callable
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,10 +16,10 @@ from .baseline import read_answers
 from .calibration import calibration_error
 from .data import DataModule, majority
 from .data_mapping import LABELS, LANGUAGES
-from .files import InputError
+from .files import InputError, local_name
 from .intervals import class_intervals
+from .licenses import license_of, may_show
 from .metrics import plot_confusion
-from .phase1 import licence_of, local_name
 from .slices import proportion
 
 # %% ../nbs/06f_errors.ipynb #5f4aedc0
@@ -46,7 +45,7 @@ def evaluate_model(
         preds, probs = read_answers(predictor(part.text))
         if len(preds) != len(part): raise InputError(f"the predictor gave {len(preds)} answers for {len(part)} texts")
         votes = np.array([known.get(k, v) for k,v in zip(zip(part.id, part.keys), part.votes)], float)
-        about = {'language': part.language, 'source': local_name(dm.source.source), 'licence': licence_of(dm.source), 'text': part.text}
+        about = {'language': part.language, 'source': local_name(dm.source.source), 'licence': license_of(dm.source), 'text': part.text}
         frames.append(pd.DataFrame(about | {'label': np.array(majority(part).votes).argmax(1), 'pred': preds} | dict(zip(LABELS, probs.T)) | dict(zip(VOTES, votes.T))))
     return pd.concat(frames, ignore_index=True)
 
@@ -179,14 +178,6 @@ def by_agreement(
     return pd.DataFrame(rows, index=columns).T.rename_axis(index).astype({'texts': int} | dict.fromkeys(columns[1:5], float)).sort_index(level=0, sort_remaining=False)
 
 # %% ../nbs/06f_errors.ipynb #90f59f41
-_OPEN = re.compile(r'CC0|CC[ -]BY([ -]SA)?([ -]\d|$)|ODC-BY|CDLA-Permissive|Apache-2\.0|MIT|public domain', re.I)
-
-def may_show(
-    licence:str, # See `licence_of`
-)->bool:
-    "May texts be passed on to anybody?"
-    return bool(_OPEN.match(licence))
-
 def confident_mistakes(
     results:pd.DataFrame, # From `evaluate_model`
     n:int=5, # Per language

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BASELINE', 'EvaluatorPipe', 'Evaluated', 'model_folders', 'evaluate_folders', 'ms_per_text', 'step_changes',
-           'model_entry', 'data_entry', 'build_report', 'language_table', 'verdicts', 'report_markdown', 'plot_scores',
-           'write_report']
+           'model_entry', 'data_entry', 'build_report', 'f1_of', 'language_table', 'verdicts', 'report_markdown',
+           'plot_scores', 'write_report']
 
 # %% ../nbs/07_evaluation.ipynb #ba76d987
 import json
@@ -26,14 +26,16 @@ from .data import DataModule, class_counts, majority
 from .data_mapping import LABELS, LANGUAGES
 from .data_report import fingerprint
 from .errors import (LOOK, VOTES, by_agreement, class_tables, confident_mistakes, confused_pairs, ece_by_chance,
-    evaluate_model, flips, margins, may_show, plot_confusions, plot_reliability)
-from .files import InputError, folder_mb, new_folder, read_json, write_json
+    evaluate_model, flips, margins, plot_confusions, plot_reliability)
+from .files import InputError, folder_mb, local_name, new_folder, read_json, user_path, write_json
 from .intervals import score_intervals
+from .licenses import license_of, may_show
+from .metrics import f1_name
 from .page import cell_text, interval_text, markdown_table, write_page
-from .phase1 import licence_of, local_name
 from .predict import EmotionPredictor
 from .runtime import find_onnx
 from .slices import rewrite_table, slice_table
+from .text import refuse_one
 
 # %% ../nbs/07_evaluation.ipynb #bd1e762d
 class EvaluatorPipe:
@@ -67,7 +69,7 @@ def model_folders(
 )->dict[str,Path]: # By name; those within a folder in the order of the pipeline
     "Which folders to evaluate."
     found = []
-    for p in map(Path, paths):
+    for p in map(user_path, paths):
         if not p.is_dir(): raise InputError(f"there is no folder {p}; train a model with `emotion train`, or check the path")
         inside = [] if (p/'config.json').is_file() else sorted((f for f in p.iterdir() if (f/'config.json').is_file() and (not onnx or find_onnx(f))), key=_place)
         if not inside and not (p/'config.json').is_file(): raise InputError(f"{p} is neither the folder of a model nor one of such folders: there is no config.json")
@@ -94,7 +96,7 @@ def evaluate_folders(
     folders, out = model_folders(paths, onnx), []
     if baseline:
         say('evaluate: train the baseline')
-        out.append(look(BASELINE, train_baseline(*data), form='baseline', mb=None, vocabulary=None, temperature=None, licences=sorted({licence_of(dm.source) for dm in data})))
+        out.append(look(BASELINE, train_baseline(*data), form='baseline', mb=None, vocabulary=None, temperature=None, licences=sorted({license_of(dm.source) for dm in data})))
     for name,folder in folders.items():
         p = EmotionPredictor(folder, onnx)
         form = 'PyTorch' if p.graph is None else f"ONNX {p.facts['precision'].upper()}"
@@ -108,6 +110,7 @@ def ms_per_text(
     runs:int=60, # Timed calls, one text each
 )->float: # Median milliseconds per call
     "Latency of one text, tokenisation included."
+    refuse_one(texts, 'ms_per_text')
     for t in texts[:5]: predictor(t)
     times = []
     for i in range(runs):
@@ -153,7 +156,7 @@ def data_entry(
     results:pd.DataFrame, # From `evaluate_model`; for the number of texts with single ratings
 )->dict: # See the table above
     "What the report says about the data."
-    part, licence = majority(dm.splits[split]), licence_of(dm.source)
+    part, licence = majority(dm.splits[split]), license_of(dm.source)
     rated = results[(results['source']==local_name(dm.source.source)) & (results['language']==dm.source.language)][VOTES].sum(axis=1) >= 2
     return {'language': dm.source.language, 'source': local_name(dm.source.source), 'licence': licence, 'may_show': may_show(licence), 'texts': len(part), 'train_texts': len(dm.train),
             'per_class': {l: int(n) for l,n in zip(LABELS, class_counts(part))}, 'rated_texts': int(rated.sum()), 'fingerprint': fingerprint(dm.splits[split])}
@@ -168,27 +171,36 @@ def build_report(
     def ceiling(votes):
         table = ceiling_table(votes)
         if table is None: return
-        return {'texts': int(table['texts'].iloc[0]), 'raters': round(float(table['raters'].iloc[0]), 2)} | {who: {k: _triple(row, k) for k in ('accuracy','macro_f1')} for who,row in table.iterrows()}
+        return {'texts': int(table['texts'].iloc[0]), 'raters': round(float(table['raters'].iloc[0]), 2), 'f1_classes': int(table['f1_classes'].iloc[0])} | {who: {k: _triple(row, k) for k in ('accuracy','macro_f1')} for who,row in table.iterrows()}
     def changes(a, b): return [{'model': b.name, 'against': a.name} | {'macro_f1': [r['macro_f1'], r['low'], r['high']]} | {k: v for k,v in r.items() if k not in ('macro_f1','low','high')} for r in _rows(step_changes(a, b))]
     first, entries = models[0].results, {m.name: model_entry(m) for m in models}
+    by_language = dict(list(first.groupby('language')))
+    f1_classes = {lang: [LABELS[i] for i in sorted(set(r['label']))] for lang,r in by_language.items()}
     trained = [m for m in models if m.name != BASELINE]
     pairs = [*zip(trained, trained[1:]), *((models[0], m) for m in trained if models[0].name == BASELINE)]
-    return {'split': split, 'level': .95, 'versions': versions('emotion_detection', 'scikit-learn', 'onnxruntime', 'numpy'), 'data': [data_entry(dm, split, first) for dm in data],
-            'baseline': entries.get(BASELINE), 'models': [entries[m.name] for m in trained], 'ceiling': {lang: ceiling(r[VOTES]) for lang,r in first.groupby('language')},
+    return {'split': split, 'level': .95, 'versions': versions('emotion_detection', 'scikit-learn', 'onnxruntime', 'numpy'), 'data': [data_entry(dm, split, first) for dm in data], 'f1_classes': f1_classes,
+            'baseline': entries.get(BASELINE), 'models': [entries[m.name] for m in trained], 'ceiling': {lang: ceiling(r[VOTES]) for lang,r in by_language.items()},
             'differences': [d for a,b in pairs for d in changes(a, b)]}
 
 # %% ../nbs/07_evaluation.ipynb #959ab121
 def _points(triple): return '{:+.1f} [{:+.1f}, {:+.1f}]'.format(*(round(100*x, 1) + 0. for x in triple))  # no -0.0
+
+def f1_of(
+    report:dict, # From `build_report`
+    lang:str, # Language of the score
+)->str: # See `f1_name`
+    "What the macro-F1 of a language is called."
+    return f1_name(len(report['f1_classes'][lang]))
 
 def language_table(
     report:dict, # From `build_report`
     lang:str, # Key of `ceiling`
 )->list[dict]: # Rows of text: the baseline, the models, then the ceiling
     "The scores of one language, with intervals."
-    rows, ceiling = [], report['ceiling'][lang]
+    rows, ceiling, f1 = [], report['ceiling'][lang], f1_of(report, lang)
     for m in ([report['baseline']] if report['baseline'] else []) + report['models']:
         ece, raters = m['ece'][lang], m['against_raters'][lang]
-        rows.append({'model': m['name'], 'macro-F1': interval_text(m['scores'][f'macro_f1_{lang}']), 'accuracy': interval_text(m['scores'][f'accuracy_{lang}']), 'against single raters': interval_text(raters and raters['accuracy']),
+        rows.append({'model': m['name'], f1: interval_text(m['scores'][f'macro_f1_{lang}']), 'accuracy': interval_text(m['scores'][f'accuracy_{lang}']), 'against single raters': interval_text(raters and raters['accuracy']),
                      'calibration error (by chance)': '–' if ece is None else f"{ece['ece']:.3f} ({ece['by_chance']:.3f})", 'MB': '–' if m['mb'] is None else f"{m['mb']:,.1f}"})
     def landmark(name, cell): rows.append(dict.fromkeys(rows[0], '–') | {'model': name, 'against single raters': cell})
     if ceiling is None: landmark('noise ceiling', 'not known: one label per text')
@@ -207,7 +219,14 @@ def _scores_part(report):
     yield f"{report['split'].capitalize()} split. Square brackets hold {100*report['level']:.0f} % bootstrap intervals: with other texts of the same kind, the score would most likely lie within. {cell_text(verdicts(report), 2000)}\n\n![Macro-F1 of each model with its interval](scores.png)\n"
     for d in {d['language']: d for d in report['data']}.values():
         yield f"## {LANGUAGES.get(d['language'], d['language'])}, {sum(x['texts'] for x in report['data'] if x['language']==d['language']):,} texts\n\n" + markdown_table([r | {'model': cell_text(r['model'])} for r in language_table(report, d['language'])], right=('MB',))
+    yield from _fewer_classes(report)
     yield 'Macro-F1 and accuracy are measured against the label of the data. *Against single raters* asks how often a rater drawn at random gives the same answer: a person in the model\'s place would reach about the lower bound of the ceiling, and nothing that sees only the text can pass the upper one. The calibration error is that of the probabilities; in parentheses, what chance alone would show.\n'
+
+def _fewer_classes(report):
+    "Which labels no macro-F1 of a language speaks of"
+    for lang,found in report['f1_classes'].items():
+        missing = [l for l in LABELS if l not in found]
+        if missing: yield f"In {LANGUAGES.get(lang, lang)} no text is labelled {' or '.join(missing)}: macro-F1 is the mean over the other {len(found)} labels.\n"
 
 def verdicts(
     report:dict, # From `build_report`
@@ -215,9 +234,9 @@ def verdicts(
     "Is the last model better than the baseline?"
     out, last = [], report['models'][-1]['name']
     for d in (d for d in report['differences'] if d['model']==last and d['against']==BASELINE):
-        (v, low, high), lang = (100*x for x in d['macro_f1']), LANGUAGES.get(d['language'], d['language'])
-        if low*high > 0: out.append(f"In {lang}, {last} is {abs(v):.1f} points of macro-F1 {'better' if v > 0 else 'worse'} than the baseline, which reads only words ({low:+.1f} to {high:+.1f}).")
-        else: out.append(f"In {lang}, {last} and the baseline, which reads only words, cannot be told apart on these texts ({v:+.1f} points of macro-F1, {low:+.1f} to {high:+.1f}).")
+        (v, low, high), lang, f1 = (100*x for x in d['macro_f1']), LANGUAGES.get(d['language'], d['language']), f1_of(report, d['language'])
+        if low*high > 0: out.append(f"In {lang}, {last} is {abs(v):.1f} points of {f1} {'better' if v > 0 else 'worse'} than the baseline, which reads only words ({low:+.1f} to {high:+.1f}).")
+        else: out.append(f"In {lang}, {last} and the baseline, which reads only words, cannot be told apart on these texts ({v:+.1f} points of {f1}, {low:+.1f} to {high:+.1f}).")
     return ' '.join(out)
 
 # %% ../nbs/07_evaluation.ipynb #11966e4e
@@ -225,11 +244,11 @@ def _steps_part(report):
     count = lambda r: f"{r['flipped']} of {r['texts']:,}"
     margin = lambda r: '–' if r['margin_flipped'] is None else f"{r['margin_flipped']:.2f} ({r['margin_all']:.2f})"
     rows = _named(report['differences'], 'step', 'language', 'macro-F1, points', 'labels changed', 'mended', 'broken', 'margin of these (of all)',
-        **{'step': lambda r: cell_text(f"{r['against']} → {r['model']}"), 'macro-F1, points': lambda r: _points(r['macro_f1']), 'labels changed': count, 'margin of these (of all)': margin})
+        **{'step': lambda r: cell_text(f"{r['against']} → {r['model']}"), 'macro-F1, points': lambda r: _points(r['macro_f1']) + f1_of(report, r['language']).removeprefix('macro-F1'), 'labels changed': count, 'margin of these (of all)': margin})
     yield '## What each step changes\n\n' + markdown_table(rows, right=('mended','broken')) + '\nDifferences are of the same texts, so their intervals are narrower than those of the scores. One that holds 0 means that these texts cannot tell the two apart. The margin is the largest probability less the second, before the step; medians.\n'
 
 def _labels_part(report):
-    one = lambda k: lambda r: f"{r[k]:.2f} [{r[f'{k}_low']:.2f}, {r[f'{k}_high']:.2f}]"
+    one = lambda k: lambda r: interval_text([r[k], r[f'{k}_low'], r[f'{k}_high']], 2)
     m = report['models'][-1]
     yield f"## Labels\n\n{cell_text(m['name'])}:\n\n" + markdown_table(_named(m['classes'], 'language', 'label', 'precision', 'recall', 'f1', 'support', **{k: one(k) for k in ('precision','recall','f1')}), right=('support',)) + '\n![What is taken for what](confusion.png)\n'
     if m['agreement']: yield '### Where raters disagree\n\n' + markdown_table(_named(m['agreement'], 'language', 'raters', 'texts', 'accuracy', 'sure', accuracy=lambda r: r['note'] or interval_text([r['accuracy'], r['low'], r['high']]), sure=lambda r: '–' if r['sure'] is None else f"{r['sure']:.2f}"), right=('texts',)) + '\n*sure* is the mean probability of the answers.\n'
@@ -275,7 +294,7 @@ def plot_scores(
     for i,(lang,(color,style)) in enumerate(zip(languages, LOOK*4)):
         v, low, high = np.array([m['scores'][f'macro_f1_{lang}'] for m in rows]).T
         y = np.arange(len(rows)) + .16*(i-(len(languages)-1)/2)
-        ax.errorbar(v, y, xerr=[v-low, high-v], fmt=style[0], color=color, capsize=3, ms=5, label=LANGUAGES.get(lang, lang))
+        ax.errorbar(v, y, xerr=[v-low, high-v], fmt=style[0], color=color, capsize=3, ms=5, label=LANGUAGES.get(lang, lang) + f1_of(report, lang).removeprefix('macro-F1'))
         if report['baseline']: ax.axvline(v[0], color=color, lw=.8, ls=':')
     ax.set_yticks(range(len(rows)), [m['name'] for m in rows]); ax.set_ylim(-.6, len(rows)-.4)
     gain = [f"{100*d['macro_f1'][0]:+.1f} in {LANGUAGES.get(d['language'], d['language'])}" for d in report['differences'] if (d['model'], d['against'])==(last['name'], BASELINE)]
@@ -283,6 +302,11 @@ def plot_scores(
     ax.set_xlabel(f"macro-F1, {100*report['level']:.0f} % intervals" + ('; dotted: the baseline' if gain else ''))
     ax.legend(frameon=False, fontsize=8, loc='best'); ax.spines[['top','right']].set_visible(False)
     return fig
+
+def _score_rows(entry, report):
+    "Rows of scores.csv; `classes` is the number of labels that a macro-F1 is a mean of"
+    classes = {f'macro_f1_{lang}': len(labels) for lang,labels in report['f1_classes'].items()}
+    return [{'model': entry['name'], 'score': name} | dict(zip(('value','low','high'), triple)) | {'classes': classes.get(name)} for name,triple in entry['scores'].items()]
 
 def write_report(
     models:list[Evaluated], # From `evaluate_folders`; labels, slices and pictures are shown for the last one
@@ -293,9 +317,9 @@ def write_report(
     "An evaluation in one folder."
     report, last = build_report(models, *data, split=split), models[-1]
     every = ([report['baseline']] if report['baseline'] else []) + report['models']
-    tables = {k: [{'model': m['name']} | r for m in every for r in m[k]] for k in ('classes','slices','rewrites')} | {'scores': [{'model': m['name'], 'score': k} | dict(zip(('value','low','high'), v)) for m in every for k,v in m['scores'].items()],
+    tables = {k: [{'model': m['name']} | r for m in every for r in m[k]] for k in ('classes','slices','rewrites')} | {'scores': [row for m in every for row in _score_rows(m, report)],
               'differences': [{k: v for k,v in d.items() if k != 'macro_f1'} | dict(zip(('macro_f1','low','high'), d['macro_f1'])) for d in report['differences']]}
-    with new_folder(output_dir) as new:
+    with new_folder(output_dir, 'report') as new:
         write_json(new/'report.json', report)
         for name,rows in tables.items(): pd.DataFrame(rows).to_csv(new/f'{name}.csv', index=False)
         pictures = {'scores': plot_scores(report), 'confusion': plot_confusions(last.results, last.name)} | ({} if last.results[list(LABELS)].isna().any(axis=None) else {'reliability': plot_reliability(last.results, last.name)})

@@ -19,7 +19,7 @@ import onnxruntime as ort
 from onnx import helper, numpy_helper
 from optimum.exporters.onnx import main_export
 from .artefact import CANARY_TEXTS, write_canary, write_manifest
-from .files import GateError, new_folder, read_json, write_text
+from .files import GateError, check_output, new_folder, read_json, user_path, write_text
 from .model import EmotionClassifier
 from .text import normalise
 from .trainer import quiet
@@ -45,7 +45,7 @@ def logit_gap(
     texts:tuple=PROBES,
 )->tuple[float,str,tuple]: # Largest absolute difference of a logit (NaN when there is one), the text where it is, and the shape `(B, T)` of its batch
     "How far the ONNX model is from the PyTorch model."
-    session = ort.InferenceSession(str(onnx_path), providers=['CPUExecutionProvider'])
+    session = ort.InferenceSession(str(user_path(onnx_path)), providers=['CPUExecutionProvider'])
     names, worst = [i.name for i in session.get_inputs()], (0., '', ())
     for group,feed in probe_batches(classifier, texts):
         given = feed | {'token_type_ids': np.zeros_like(feed['input_ids'])}  # BERT's graph asks for them, XLM-R's does not
@@ -124,8 +124,10 @@ def export_onnx(
     tolerance:float=1e-4, # Largest difference of a logit; `GateError` above it, and no folder
 )->Path: # `output_dir`
     "PyTorch to ONNX FP32, checked, with manifest and canary."
+    model_dir = user_path(model_dir)
+    check_output(output_dir, 'onnx', [model_dir])
     classifier = EmotionClassifier.load(model_dir)
-    with new_folder(output_dir) as new:
+    with new_folder(output_dir, 'onnx', [model_dir]) as new:
         to_onnx(model_dir, new, opset)
         (new/'onnx').mkdir()
         for file in new.glob('*.onnx*'): file.rename(new/'onnx'/file.name)
@@ -135,7 +137,7 @@ def export_onnx(
         for name in REPORTS:
             if (Path(model_dir)/name).is_file(): shutil.copy(Path(model_dir)/name, new)
         describe(new, classifier, largest_logit_difference=gap, opset=opset, first_token_only=first)
-    return Path(output_dir)
+    return user_path(output_dir)
 
 # %% ../nbs/05_export.ipynb #3d1a3d8d
 def describe(

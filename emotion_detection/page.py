@@ -36,11 +36,12 @@ def markdown_table(
 
 # %% ../nbs/06e_page.ipynb #2baad399
 def interval_text(
-    triple, # Value, lower and upper end; `None`: not known
+    triple, # Value, lower and upper end; `None`, or a value that is `None`: not known
     digits:int=3,
 )->str:
     "A score and how sure it is, as one cell."
-    return '–' if triple is None else f'{triple[0]:.{digits}f} [{triple[1]:.{digits}f}, {triple[2]:.{digits}f}]'
+    if triple is None or triple[0] is None: return '–'
+    return f'{triple[0]:.{digits}f} [{triple[1]:.{digits}f}, {triple[2]:.{digits}f}]'
 
 # %% ../nbs/06e_page.ipynb #c8b10d75
 STYLE = '''

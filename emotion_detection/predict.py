@@ -19,35 +19,43 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from tokenizers import Encoding, Tokenizer
-from .artefact import MANIFEST, check_hashes, check_sizes, read_canary, read_manifest
+from .artefact import MANIFEST, Snapshot, as_snapshot, check_hashes, check_sizes, read_canary, read_manifest
 from .data_mapping import ID2LABEL, LABELS
-from .files import InputError, file_hash, read_json, require, require_files
-from .runtime import OnnxModel, cpu_count, cpu_facts, find_onnx
+from .files import InputError, refuse_pointers, require, require_files
+from .runtime import HeldGraph, OnnxModel, cpu_count, cpu_facts, find_onnx, forks
 from .tables import is_table, table_texts, with_answers
-from .text import NORMALISER_VERSION, normalise
+from .text import NORMALISER_VERSION, normalise, refuse_one
 
 # %% ../nbs/05a_predict.ipynb #535c986c
 def load_tokenizer(
-    folder:str|os.PathLike, # Has `tokenizer.json`
+    folder:str|os.PathLike|Snapshot, # Has `tokenizer.json`
     max_length:int, # Tokens, `<s>` and `</s>` included; longer texts are cut
     overlap:int=0, # Tokens that the next window of a long text repeats
 )->Tokenizer:
     "The tokenizer of a model folder, cutting at `max_length`."
-    try: tok = Tokenizer.from_file(str(Path(folder)/'tokenizer.json'))
-    except Exception as e: raise InputError(f"{Path(folder)/'tokenizer.json'} is not a tokenizer ({e})") from None
+    files = as_snapshot(folder)
+    content = files['tokenizer.json'].read()
+    try: tok = Tokenizer.from_buffer(content)
+    except Exception as e: raise InputError(f"{files.shown/'tokenizer.json'} is not a tokenizer ({e})") from None
     tok.no_padding()
     tok.enable_truncation(max_length, stride=overlap)
     return tok
 
 # %% ../nbs/05a_predict.ipynb #dc9ba2fa
 def torch_backend(
-    folder:str|os.PathLike, # PyTorch folder
+    folder:str|os.PathLike|Snapshot, # PyTorch folder
 )->Callable: # Called as an `OnnxModel`
     "Run a model with PyTorch, which is imported here and nowhere else on this page."
-    for module in ('torch', 'transformers', 'sentencepiece'): require(module, 'train', f'{folder}, a PyTorch model,')
+    files, made = as_snapshot(folder), forks()
+    for module in ('torch', 'transformers', 'sentencepiece'): require(module, 'train', f'{files}, a PyTorch model,')
     from emotion_detection.model import EmotionClassifier
-    logits = EmotionClassifier.load(folder).logits
-    return lambda input_ids, attention_mask, alone=False: logits(input_ids, attention_mask)
+    held = [files[name] for name in ('config.json', 'model.safetensors', 'tokenizer.json')]
+    logits = EmotionClassifier.load(files.folder).logits
+    if not all(f.in_place() and f.intact() for f in held): raise InputError(f"{files} was changed while it was opened; open it again")
+    def run(input_ids, attention_mask, alone=False):
+        if forks() != made: raise InputError(f"{files}, a PyTorch model, was opened before this process was forked; open it in here, or send the predictor pickled")
+        return logits(input_ids, attention_mask)
+    return run
 
 # %% ../nbs/05a_predict.ipynb #ff9e6fe2
 def find_model(
@@ -56,8 +64,10 @@ def find_model(
 )->Path|None: # The `.onnx` file; `None` for a PyTorch model
     "Which model of a folder to open; `InputError` when it has none."
     path = None if onnx is False else find_onnx(folder)
-    if path is None and onnx is not False and (Path(folder)/MANIFEST).is_file(): check_sizes(folder, read_manifest(folder))  # it had one
-    if path is None and onnx: raise InputError(f"{folder} has no .onnx file; make one with `emotion export`, or leave --onnx out")
+    if path is None and onnx is not False and (Path(folder)/MANIFEST).is_file():
+        check_sizes(folder, read_manifest(folder))  # it had one
+    if path is None and onnx:
+        raise InputError(f"{folder} has no .onnx file; make one with `emotion export`, or leave --onnx out")
     if path is None: require_files(folder, 'config.json', 'model.safetensors', 'tokenizer.json', kind='model')
     return path
 
@@ -103,13 +113,16 @@ def judge_canary(
 
 # %% ../nbs/05a_predict.ipynb #c58f4d35
 def load_facts(
-    folder:Path, # ONNX folder with a manifest, or PyTorch folder
+    folder:str|os.PathLike|Snapshot, # ONNX folder with a manifest, or PyTorch folder
     onnx:bool, # Which of them
 )->dict: # At least `labels`, `max_length`, `licences`, `normaliser_version`, `sha256`
     "What a model folder says about itself."
     if onnx: return read_manifest(folder)
-    config = read_json(folder/'config.json')
-    return {'labels': list((config.get('id2label') or {}).values()), 'max_length': 128, 'licences': [], 'sha256': file_hash(folder/'config.json') + (file_hash(folder/'training_summary.json') if (folder/'training_summary.json').is_file() else '')} | config.get('emotion_detection', {})
+    files = as_snapshot(folder)
+    config = files['config.json'].json()
+    named = [n for n in ('config.json', 'training_summary.json') if n in files]
+    facts = {'labels': list((config.get('id2label') or {}).values()), 'max_length': 128, 'licences': []}
+    return facts | {'sha256': ''.join(files[n].digest() for n in named)} | config.get('emotion_detection', {})
 
 # %% ../nbs/05a_predict.ipynb #2fd7f1b5
 MODES, LONG = ('deterministic', 'throughput'), ('truncate', 'windows')
@@ -129,7 +142,9 @@ class EmotionPredictor:
         for name,value,known in (('mode', mode, MODES), ('long', long, LONG)):
             if value not in known: raise InputError(f"{name} is {value!r}; give one of {', '.join(known)}")
         if abstain_below is not None and not 0 <= abstain_below <= 1: raise InputError(f"abstain_below is {abstain_below}; give a probability from 0 to 1")
-        self.folder = require_files(folder, 'config.json', 'tokenizer.json')
+        self.files = Snapshot(require_files(folder, 'config.json', 'tokenizer.json'))
+        self.folder = self.files.folder
+        refuse_pointers(self.folder)
         self.graph = find_model(self.folder, onnx)
         self.facts = self._facts()
         self.max_length, self.licences = self.facts['max_length'], self.facts['licences']
@@ -137,9 +152,11 @@ class EmotionPredictor:
         self.temperature = calibration.get('temperature', 1.)
         self.abstain_below = calibration.get('abstain_below') if abstain_below is None else abstain_below
         self.overlap = (self.max_length-2)//4 if long=='windows' else 0
-        self.threads, self._pool, self._pid = threads or cpu_count(), None, None
+        self.threads, self._pools, self._as_listed = threads or cpu_count(), {}, 'files' in self.facts
+        self.canary = None
         self._open()
         self.check_canary(4)
+        self._let_go()
 
 # %% ../nbs/05a_predict.ipynb #6a538eb6
 @patch
@@ -152,25 +169,48 @@ def _refuse(self:EmotionPredictor, why, way_out=''):
 def _facts(self:EmotionPredictor):
     "What the folder says about itself, checked as far as that takes no time"
     try:
-        facts = load_facts(self.folder, self.graph is not None)
-        if self.graph: check_sizes(self.folder, facts)
+        facts = load_facts(self.files, self.graph is not None)
+        if self.graph: check_sizes(self.files, facts)
     except InputError as e:
         self._refuse(e)
-        facts = load_facts(self.folder, False)
-    if facts['labels'] != list(LABELS): raise InputError(f"{self.folder} was not made by this project: its labels are {facts['labels']}, not {list(LABELS)}")
+        facts = load_facts(self.files, False)
+    if facts['labels'] != list(LABELS):
+        raise InputError(f"{self.files} was not made by this project: its labels are {facts['labels']}, not {list(LABELS)}")
     if (made_with := facts.get('normaliser_version')) != NORMALISER_VERSION:
-        warnings.warn(f"{self.folder} was trained on texts of normaliser version {made_with}, this is version {NORMALISER_VERSION}; its scores may differ from those reported")
+        warnings.warn(f"{self.files} was trained on texts of normaliser version {made_with}, this is version {NORMALISER_VERSION}; its scores may differ from those reported")
     return facts
 
+# %% ../nbs/05a_predict.ipynb #7c8d9e0a
 @patch
 def _open(self:EmotionPredictor):
     "Load tokenizer and model while the files are compared with their hashes"
     with ThreadPoolExecutor(1) as side:
-        intact = side.submit(check_hashes, self.folder, self.facts) if 'files' in self.facts else None
-        try: self.tokenizer, self.backend = load_tokenizer(self.folder, self.max_length, self.overlap), OnnxModel(self.graph, self.threads) if self.graph else torch_backend(self.folder)
+        checked = side.submit(check_hashes, self.files, self.facts) if self._as_listed else None
+        try:
+            self.tokenizer = load_tokenizer(self.files, self.max_length, self.overlap)
+            self.backend = self._backend()
         finally:  # a damaged file says more than the error it led to
-            try: intact and intact.result()
-            except InputError as e: self._refuse(e)
+            if checked: self._judge(checked)
+
+@patch
+def _backend(self:EmotionPredictor):
+    "The model, from the files that are checked"
+    if self.graph: return OnnxModel(HeldGraph(self.graph, self.files), self.threads)
+    return torch_backend(self.files)
+
+@patch
+def _judge(self:EmotionPredictor, checked):
+    "What comparing the hashes led to"
+    try: checked.result()
+    except InputError as e:
+        self._as_listed = False
+        self._refuse(e)
+
+@patch
+def _let_go(self:EmotionPredictor):
+    "Close all files but those that another process may have to open again"
+    held = self.backend.graph.files() if self.graph else [self.files['model.safetensors']]
+    self.files.keep(f.path.relative_to(self.folder).as_posix() for f in held)
 
 # %% ../nbs/05a_predict.ipynb #adbcf116
 @patch
@@ -179,8 +219,10 @@ def check_canary(self:EmotionPredictor,
 )->list[dict]: # From `ask_canary`; empty when the folder has no canary, as PyTorch folders have none
     "Refuse a model that does not answer as it did when it was made."
     if not (tolerance := (self.facts.get('canary') or {}).get('tolerance')): return []
-    rows = ask_canary(read_canary(self.folder), self.tokenizer, self.backend, count)
-    if wrong := judge_canary(rows, tolerance, self.facts['versions']): self._refuse(f"{self.folder} {wrong}", '; take the FP32 folder')
+    if not self.canary: self.canary = read_canary(self.files)
+    rows = ask_canary(self.canary, self.tokenizer, self.backend, count)
+    if wrong := judge_canary(rows, tolerance, self.facts['versions']):
+        self._refuse(f"{self.files} {wrong}", '; take the FP32 folder')
     return rows
 
 # %% ../nbs/05a_predict.ipynb #2a5b3fb7
@@ -231,31 +273,43 @@ def _answers(self:EmotionPredictor, texts, alone=False):
 @patch(as_prop=True)
 def pool(self:EmotionPredictor):
     "Threads, made at first use, and anew in a process that was forked, where the old ones do not exist"
-    if self._pid != os.getpid(): self._pool, self._pid = ThreadPoolExecutor(self.threads), os.getpid()
-    return self._pool
+    if (n := forks()) not in self._pools: self._pools.setdefault(n, ThreadPoolExecutor(self.threads))
+    return self._pools[n]
 
 @patch
 def _in_order(self:EmotionPredictor, work, texts, group):
     "`work` on groups of texts, some ahead of what is asked for"
-    texts, ahead = iter(texts), deque()
+    texts, ahead = _checked(texts), deque()
+    def first():
+        part, submitted, future = ahead.popleft()
+        return future.result() if submitted == forks() else work(part)  # after a fork nobody works on it
     while part := list(itertools.islice(texts, group)):
-        ahead.append(self.pool.submit(work, part))
-        if len(ahead) > 2*self.threads: yield from ahead.popleft().result()
-    while ahead: yield from ahead.popleft().result()
+        ahead.append((part, forks(), self.pool.submit(work, part)))
+        if len(ahead) > 2*self.threads: yield from first()
+    while ahead: yield from first()
 
+def _checked(texts):
+    "Texts, up to the first that is none"
+    for i,text in enumerate(texts):
+        if not isinstance(text, str): raise TypeError(f"text must be a str, not {type(text).__name__}: number {i} is {text!r:.60}")
+        yield text
+
+# %% ../nbs/05a_predict.ipynb #8d9e0f1b
 @patch
 def stream(self:EmotionPredictor,
-    texts:Iterable[str], # Of any length; read as it is needed
+    texts:Iterable[str], # Of any length; read as it is needed. `TypeError` for a single text
 )->Iterator[dict]: # One answer per text, in order
     "Answer a stream of texts in constant memory."
+    refuse_one(texts, 'stream')
     return self._in_order(self._answers, texts, 8 if self.options['mode']=='deterministic' else 256)
 
 @patch
 def probs(self:EmotionPredictor,
-    texts:list[str],
+    texts:Iterable[str], # `TypeError` for a single text
     temperature:float|None=None, # Default: the folder's own
 )->np.ndarray: # Shape `(N, K)`, in the order of `LABELS`
     "Probabilities without rounding."
+    refuse_one(texts, 'probs')
     work = lambda part: [p for p,_,_ in self._probs(part, temperature or self.temperature)]
     return np.array(list(self._in_order(work, texts, 8))).reshape(-1, len(LABELS))
 
@@ -268,25 +322,46 @@ def __call__(self:EmotionPredictor,
 )->dict|list[dict]: # Per text: `text`, `label`, `score`, `scores`, `tokens` (special ones excluded), `truncated`; of a table, see `with_answers`
     "Answer one text with a dict, many with a list, a table with columns."
     if isinstance(texts, str): return self._answers([texts], alone=True)[0]
-    if is_table(texts): return with_answers(texts, EmotionPredictor.__call__(self, table_texts(texts, text_column)), prefix)  # not `self(…)`: Ray wraps that, and would wait for itself
-    texts, most = list(texts), 8 if self.options['mode']=='deterministic' else 256
+    if is_table(texts):
+        answers = EmotionPredictor.__call__(self, table_texts(texts, text_column))  # not `self(…)`: Ray wraps that, and would wait for itself
+        return with_answers(texts, answers, prefix)
+    texts, most = list(refuse_one(texts, 'predictor')), 8 if self.options['mode']=='deterministic' else 256
     return list(self._in_order(self._answers, texts, min(most, max(1, math.ceil(len(texts)/self.threads)))))
 
 # %% ../nbs/05a_predict.ipynb #112e9630
+def _file_marks(folder):
+    "What changes when any file of a folder does, without reading them"
+    seen = [(p.as_posix(), p.stat()) for p in sorted(Path(folder).rglob('*')) if p.is_file()]
+    return tuple((p, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for p,s in seen)
+
 @lru_cache(2)
+def _opened(folder, options, marks):
+    "The predictor of a folder in one state"
+    return EmotionPredictor(folder, **dict(options))
+
 def reopen_predictor(
     folder:str,
     options:tuple[tuple], # Names and values
-    sha256:str, # Of the manifest
+    sha256:str, # Of the model, see `EmotionPredictor.identity`
 )->EmotionPredictor: # The same one for every task of a process
     "What a pickled predictor becomes; `InputError` when the folder has changed."
-    predictor = EmotionPredictor(folder, **dict(options))
-    if predictor.facts['sha256'] != sha256: raise InputError(f"{folder} is not the model that was sent to this process: it has changed since")
+    predictor = _opened(folder, options, _file_marks(folder))
+    if predictor.identity != sha256: raise InputError(f"{folder} is not the model that was sent to this process: it has changed since")
     return predictor
+
+# %% ../nbs/05a_predict.ipynb #9e0f1a2c
+@patch(as_prop=True)
+def identity(self:EmotionPredictor)->str:
+    "What tells this model from others: the manifest's hash, which covers all files, or the hashes of what was opened"
+    if self._as_listed: return self.facts['sha256']
+    held = list(self.files.held.values())
+    if not all(f.intact() for f in held): raise InputError(f"{self.files} was written to since it was opened; open it again")
+    return self.facts['sha256'] + ''.join(f.digest() for f in held)
 
 @patch
 def __reduce__(self:EmotionPredictor):
-    return reopen_predictor, (str(self.folder.resolve()), tuple((self.options | {'threads': self.options['threads'] or 1}).items()), self.facts['sha256'])
+    options = self.options | {'threads': self.options['threads'] or 1}
+    return reopen_predictor, (str(self.folder), tuple(options.items()), self.identity)
 
 @patch
 def __copy__(self:EmotionPredictor): return self

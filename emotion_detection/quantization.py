@@ -27,14 +27,14 @@ from onnx import TensorProto, numpy_helper
 from onnx.helper import make_node, make_tensor_value_info
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.onnx_model import ONNXModel
-from sklearn.metrics import confusion_matrix
 from tqdm.auto import tqdm
 from .artefact import MANIFEST, check_files, read_canary, read_manifest, write_manifest
 from .config import QuantizationSection
 from .data import DataModule, Examples
 from .data_mapping import LABELS
-from .files import GateError, InputError, new_folder, read_json, require_files, write_json
-from .metrics import emotion_scores
+from .files import GateError, InputError, check_output, new_folder, read_json
+from .files import require_files, user_path, write_json
+from .metrics import confusion_counts, emotion_scores, f1_name, scores_from
 from .predict import ask_canary, load_tokenizer
 from .runtime import OnnxModel, cpu_count, find_onnx, open_session
 
@@ -155,23 +155,27 @@ def one_text_drop(
     preds, # Predicted class ids, shape `(N,)`
 )->float: # In [0, 1]
     "The largest fall of macro-F1 that one more wrong answer could cause."
-    counts = confusion_matrix(labels, preds, labels=range(len(LABELS))).astype(float)
-    f1 = lambda c: np.mean(2*c.diagonal()/np.maximum(c.sum(0)+c.sum(1), 1))
-    falls = [0.]
+    counts = confusion_counts(labels, preds)
+    before, falls = scores_from(counts)['macro_f1'], [0.]
     for k,j in np.argwhere(~np.eye(len(LABELS), dtype=bool)):
-        if counts[k,k]: c = counts.copy(); c[k,k] -= 1; c[k,j] += 1; falls.append(f1(counts)-f1(c))
+        if not counts[k,k]: continue
+        after = counts.copy()
+        after[k,k] -= 1
+        after[k,j] += 1
+        falls.append(before - scores_from(after)['macro_f1'])
     return float(max(falls))
 
 def compare_probs(
     labels, # True class ids, shape `(N,)`
     fp32, # Probabilities, shape `(N, K)`
     int8, # Probabilities, shape `(N, K)`
-)->dict[str,float]: # `texts` and how many `changed` their label; shares in [0, 1], `f1_drop` negative when INT8 is better; `largest` and `median` change of a probability
+)->dict[str,float]: # `texts` and how many `changed` their label; shares in [0, 1], `f1_drop` negative when INT8 is better; `f1_classes` of the labels; `largest` and `median` change of a probability
     "How far two models' answers to the same texts are apart."
     moved = np.nan_to_num(abs(fp32-int8).max(1), nan=1.)
     same = (fp32.argmax(1)==int8.argmax(1)) & np.isfinite(fp32+int8).all(1)
-    before, after = (emotion_scores(labels, p.argmax(1))['macro_f1'] for p in (fp32, int8))
-    return {'texts': len(same), 'changed': int((~same).sum()), 'agreement': float(same.mean()), 'f1_fp32': float(before), 'f1_int8': float(after), 'f1_drop': float(before-after),
+    scores = emotion_scores(labels, fp32.argmax(1))
+    before, after = scores['macro_f1'], emotion_scores(labels, int8.argmax(1))['macro_f1']
+    return {'texts': len(same), 'changed': int((~same).sum()), 'agreement': float(same.mean()), 'f1_fp32': float(before), 'f1_int8': float(after), 'f1_drop': float(before-after), 'f1_classes': scores['f1_classes'],
             'one_text': one_text_drop(labels, fp32.argmax(1)), 'largest': float(moved.max()), 'median': float(np.median(moved))}
 
 # %% ../nbs/06_quantization.ipynb #0c465c09
@@ -185,7 +189,7 @@ def gate_failure(
             return f"INT8 agrees with FP32 on {100*f['agreement']:.2f} % of the {lang} dev texts and {100*options.min_agreement:.4g} % are needed"
     for lang,f in figures.items():
         if not f['f1_drop'] <= max(options.max_f1_drop, f['one_text']):
-            return f"INT8 loses {100*f['f1_drop']:.2f} points of macro-F1 on the {lang} dev texts and at most {100*max(options.max_f1_drop, f['one_text']):.3g} may be lost"
+            return f"INT8 loses {100*f['f1_drop']:.2f} points of {f1_name(f.get('f1_classes', len(LABELS)))} on the {lang} dev texts and at most {100*max(options.max_f1_drop, f['one_text']):.3g} may be lost"
 
 # %% ../nbs/06_quantization.ipynb #13da3ee1
 @dataclass
@@ -373,6 +377,7 @@ def complete_int8(
     rows = ask_canary(read_canary(folder), load_tokenizer(folder, manifest['max_length']), OnnxModel(find_onnx(folder)))
     largest = max(r['gap'] for r in rows)
     scores = {f'macro_f1_{lang}': f['f1_int8'] for lang,f in report['after'].items()}
+    scores |= {f'f1_classes_{lang}': f['f1_classes'] for lang,f in report['after'].items()}
     write_manifest(folder, find_onnx(folder).relative_to(folder).as_posix(), 'int8', **inherited | {'metrics': {'validation': scores}, 'quantization': {k: report[k] for k in ('nodes', 'in_fp32', 'after')},
         'canary': {'texts': len(rows), 'largest': round(largest, 6), 'tolerance': round(max(.02, 2*largest), 6)}})
 
@@ -384,17 +389,19 @@ def quantize_int8(
     options:QuantizationSection|None=None, # The configuration's section; default: its defaults
 )->Path: # `output_dir`, with `quantization_report.json` in it
     "ONNX FP32 to dynamic INT8 that passes the gate."
+    onnx_dir = user_path(onnx_dir)
+    check_output(output_dir, 'int8', [onnx_dir])
     options, source = options or QuantizationSection(), find_onnx(onnx_dir)
     onnx_dir = require_files(onnx_dir, 'config.json', 'tokenizer.json', str(source.relative_to(onnx_dir) if source else 'onnx/model.onnx'), kind='ONNX model')
     check_files(onnx_dir)
     gate = open_gate(onnx_dir, data, options)
-    with new_folder(output_dir) as new:
+    with new_folder(output_dir, 'int8', [onnx_dir]) as new:
         (new/'onnx').mkdir()
         report = quantize_gated(source, new/'onnx'/'model_quantized.onnx', gate)
         write_json(new/'quantization_report.json', report)
         if report['sensitivity']: save_plot(report, new/'quantization_search.png')
         complete_int8(new, onnx_dir, report, options)
-    return Path(output_dir)
+    return user_path(output_dir)
 
 # %% ../nbs/06_quantization.ipynb #785e04b8
 def quantize_unchecked(
@@ -403,12 +410,13 @@ def quantize_unchecked(
     options:QuantizationSection|None=None,
 )->Path: # `output_dir`
     "INT8 without the gate, for measuring models that have learned nothing, whose labels a breath can change."
+    onnx_dir = user_path(onnx_dir)
     graph, options = read_graph(find_onnx(onnx_dir)), options or QuantizationSection()
-    with new_folder(output_dir) as new:
+    with new_folder(output_dir, 'int8', [onnx_dir]) as new:
         (new/'onnx').mkdir()
         quantize_file(graph, new/'onnx'/'model_quantized.onnx', nodes := weight_nodes(graph, options.op_types), options)
-        complete_int8(new, Path(onnx_dir), {'nodes': len(nodes), 'in_fp32': [], 'after': {}}, options)
-    return Path(output_dir)
+        complete_int8(new, onnx_dir, {'nodes': len(nodes), 'in_fp32': [], 'after': {}}, options)
+    return user_path(output_dir)
 
 # %% ../nbs/06_quantization.ipynb #8fb083fd
 def plot_sensitivity(

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.stats import binomtest
 from .baseline import read_answers
 from .intervals import score_intervals
+from .text import refuse_one
 
 # %% ../nbs/06d_slices.ipynb #cf4593a2
 EMOJI = re.compile('[\U0001f1e6-\U0001faff\u231a-\u23ff\u2600-\u27bf\u2b05-\u2b55]') # Pictures; signs such as © or ™ are none
@@ -78,6 +79,7 @@ def find_slices(
     slices:dict[str,Callable]=SLICES,
 )->pd.DataFrame: # A column per slice: `True`, `False`, or `None` where the slice does not exist in the language
     "Which texts belong to which slices; a text may be in several."
+    refuse_one(texts, 'find_slices')
     return pd.DataFrame({name: pd.Series([f(t, l) for t,l in zip(texts, languages)], dtype=object) for name,f in slices.items()})
 
 # %% ../nbs/06d_slices.ipynb #f28f89e9

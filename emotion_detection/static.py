@@ -23,11 +23,12 @@ from onnx.helper import make_node, make_opsetid
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from .config import QuantizationSection
 from .data import DataModule
-from .files import GateError, InputError, new_folder, read_json, require, require_files, write_json
+from .files import GateError, InputError, check_output, new_folder, read_json
+from .files import require, require_files, user_path, write_json
 from .predict import load_tokenizer
 from .quantization import complete_int8, graph_probs, open_gate, quantize_tables, read_graph, weight_nodes
 from .runtime import OnnxModel, find_onnx
-from .text import normalise
+from .text import normalise, refuse_one
 
 # %% ../nbs/06b_static.ipynb #aeeb5829
 def text_feeds(
@@ -35,6 +36,7 @@ def text_feeds(
     texts:list[str],
 )->list[dict]: # One dict per text: `input_ids` and `attention_mask`, each `(1, T)`; `token_type_ids` where the graph asks for them
     "Texts as inputs of a graph, one text each."
+    refuse_one(texts, 'text_feeds')
     graph = onnx.load(find_onnx(onnx_dir), load_external_data=False).graph
     names = {i.name for i in graph.input} & {'input_ids', 'attention_mask', 'token_type_ids'}
     tokenizer = load_tokenizer(onnx_dir, read_json(Path(onnx_dir)/'config.json').get('emotion_detection', {}).get('max_length', 128))
@@ -91,17 +93,19 @@ def quantize_static_int8(
     per_language:int=150, # Texts to calibrate with
 )->Path: # `output_dir`
     "ONNX FP32 to static INT8 that passes the gate."
+    onnx_dir = user_path(onnx_dir)
+    check_output(output_dir, 'int8', [onnx_dir])
     options, source = options or QuantizationSection(), find_onnx(onnx_dir)
     onnx_dir = require_files(onnx_dir, 'config.json', 'tokenizer.json', str(source.relative_to(onnx_dir) if source else 'onnx/model.onnx'), kind='ONNX model')
     graph, gate, feeds = read_graph(source), open_gate(onnx_dir, data, options), text_feeds(onnx_dir, calibration_texts(data, per_language))
     nodes = weight_nodes(graph, options.op_types)
-    with new_folder(output_dir) as new:
+    with new_folder(output_dir, 'int8', [onnx_dir]) as new:
         target = new/'onnx'/'model_quantized.onnx'; target.parent.mkdir()
         quantize_static_file(graph, target, nodes, feeds, options, method)
         figures = gate.measure(graph_probs(target))
         if why := gate.failure(figures): raise GateError(f"static INT8, {method}: {why}; nothing was written")
         complete_int8(new, onnx_dir, {'nodes': len(nodes), 'in_fp32': [], 'after': figures}, options)
-    return Path(output_dir)
+    return user_path(output_dir)
 
 # %% ../nbs/06b_static.ipynb #0fb8f266
 def quantize_openvino(
@@ -110,18 +114,20 @@ def quantize_openvino(
     texts:list[str], # To calibrate with, see `calibration_texts`
 )->Path: # `output_dir`
     "ONNX FP32 to OpenVINO's static INT8, with NNCF."
+    onnx_dir = user_path(onnx_dir)
+    check_output(output_dir, 'openvino', [onnx_dir])
     os.environ.setdefault('NNCF_CI', '1')  # otherwise it reports its use to its makers
     ov, nncf = (require(m, 'openvino', 'INT8 for OpenVINO') for m in ('openvino', 'nncf'))
     source = find_onnx(onnx_dir)
     onnx_dir = require_files(onnx_dir, 'config.json', 'tokenizer.json', str(source.relative_to(onnx_dir) if source else 'onnx/model.onnx'), kind='ONNX model')
     feeds = text_feeds(onnx_dir, texts)
-    with new_folder(output_dir) as new, redirect_stdout(sys.stderr):
+    with new_folder(output_dir, 'openvino', [onnx_dir]) as new, redirect_stdout(sys.stderr):
         nncf.set_log_level(logging.ERROR)
         small = nncf.quantize(ov.Core().read_model(str(source)), nncf.Dataset(feeds), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(feeds))
         ov.save_model(small, str(new/'openvino_model.xml'), compress_to_fp16=False)
         for file in onnx_dir.iterdir():
             if file.suffix in ('.json', '.txt', '.model') and file.name != 'manifest.json': shutil.copy(file, new)
-    return Path(output_dir)
+    return user_path(output_dir)
 
 # %% ../nbs/06b_static.ipynb #e6236eeb
 def openvino_backend(

@@ -19,9 +19,10 @@ from collections.abc import Iterable
 from pathlib import Path
 import numpy as np
 import torch
-from .files import GateError, InputError, new_folder, read_json, require_files, write_json, write_text
+from .files import GateError, InputError, check_output, new_folder, read_json
+from .files import require_files, user_path, write_json, write_text
 from .model import EmotionClassifier
-from .text import normalise
+from .text import normalise, refuse_one
 
 # %% ../nbs/06a_trimming.ipynb #a57537b2
 def _move_processor(processor, new_id):
@@ -87,7 +88,7 @@ def count_tokens(
     texts:Iterable[str], # Any texts; normalised here
 )->Counter: # Id to number of times; special tokens around a text not counted
     "How often texts use which tokens."
-    texts, counts = [normalise(t) for t in texts], Counter()
+    texts, counts = [normalise(t) for t in refuse_one(texts, 'count_tokens')], Counter()
     for i in range(0, len(texts), 1000):
         for ids in tokenizer(texts[i:i+1000], add_special_tokens=False, verbose=False).input_ids: counts.update(ids)
     return counts
@@ -279,7 +280,10 @@ def trim_model(
     all_characters:bool=True, # See `needed_ids`
 )->Path: # `output_dir`, with `trimming_report.json` in it
     "Trim the vocabulary of a model, and prove it."
-    texts = texts if isinstance(texts, dict) else {'training': list(texts)}
+    model_dir = user_path(model_dir)
+    check_output(output_dir, 'trimmed', [model_dir])
+    texts = texts if isinstance(texts, dict) else {'training': list(refuse_one(texts, 'trim_model'))}
+    for some in [*texts.values(), *(dev or {}).values()]: refuse_one(some, 'trim_model')
     if not any(texts.values()): raise InputError("trimming needs the training texts: their tokens are the ones to keep")
     spec, clf = read_unigram(model_dir), EmotionClassifier.load(model_dir)
     counts = {lang: count_tokens(clf.tokenizer, t) for lang,t in texts.items()}
@@ -287,12 +291,12 @@ def trim_model(
     keep = kept_ids(spec['model']['vocab'], needed, counts, vocab_size)
     report = {'vocab_size': vocab_size, 'all_characters': all_characters, 'tokens_before': len(clf.tokenizer), 'needed': len(needed), 'tokens_after': len(keep)}
     trim_embeddings(clf.model, keep)
-    with new_folder(output_dir) as new:
+    with new_folder(output_dir, 'trimmed', [model_dir]) as new:
         save_trimmed(clf, spec, keep, new)
         if (summary := Path(model_dir)/'training_summary.json').is_file(): shutil.copy(summary, new)
         report['proof'] = trim_proof(model_dir, new, dev if dev and any(dev.values()) else {lang: t[:200] for lang,t in texts.items()})
         write_json(new/'trimming_report.json', report)
-    return Path(output_dir)
+    return user_path(output_dir)
 
 # %% ../nbs/06a_trimming.ipynb #7d0a602c
 def trimming_line(

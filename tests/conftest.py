@@ -3,10 +3,12 @@ import os, subprocess, sys
 from pathlib import Path
 import pytest
 from filelock import FileLock
+from ending import MARK, left_over, skipped_lines, stop, unset_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 EMOTION = Path(sys.executable).with_name('emotion')
 os.environ['HF_HUB_OFFLINE'] = '1'  # before a test's first import of huggingface_hub, which reads it once
+os.environ.setdefault(MARK, str(os.getpid()))  # in the environment of all that this run starts
 ENV = os.environ | {'OMP_NUM_THREADS': '1', 'TOKENIZERS_PARALLELISM': 'false'}
 ENV.pop('HF_TOKEN', None)
 
@@ -27,3 +29,40 @@ def outputs(tmp_path_factory):
             assert done.returncode == 0, done.stderr
             (shared/'table.txt').write_text(done.stdout)
     return shared/'outputs'
+
+
+@pytest.fixture(scope='session')
+def untrained(tmp_path_factory):
+    "`final_model/` and `onnx/` of a tiny model that has learned nothing: quick to make, for tests of files and processes."
+    from emotion_detection.config import load_config
+    from emotion_detection.export import export_onnx
+    from emotion_detection.model import EmotionClassifier
+    from emotion_detection.phase1 import load_phases
+    config, folder = load_config('quickstart'), tmp_path_factory.mktemp('untrained')
+    texts = [t for data in load_phases(config) for t in data.train.text]
+    EmotionClassifier.from_scratch(texts, config.model.scratch, config.model.max_length, 0).save(folder/'final_model')
+    export_onnx(folder/'final_model', folder/'onnx')
+    return folder
+
+
+LEFT = pytest.StashKey()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    "What the run has started ends with it; what does not is named, stopped, and fails the run."
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        return
+    found = left_over(os.environ[MARK])
+    session.config.stash[LEFT] = [f'{process.pid} {line}' for process, line in found]
+    if found:
+        stop(process for process, _ in found)
+        session.exitstatus = session.exitstatus or 1
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    "The last lines: what was left running, what was skipped and why."
+    for line in config.stash.get(LEFT, ()):
+        terminalreporter.write_line(f'still running after the tests, now stopped: {line}', red=True)
+    for line in [*skipped_lines(terminalreporter.stats.get('skipped', ())), *unset_lines(os.environ)]:
+        terminalreporter.write_line(line, yellow=True)

@@ -1,13 +1,16 @@
 """Leaks planted one by one and seen removed and counted; local files of every format; data of one's own from a configuration alone."""
-import csv, gzip, json, unicodedata
+import csv, gzip, json, os, re, shutil, subprocess, unicodedata
 from pathlib import Path
+import datasets
 import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
-from conftest import emotion
-from emotion_detection.data import SPLITS, DataModule, Examples, Source, drop_leaks, load_rows
+from conftest import EMOTION, ENV, emotion
+from emotion_detection.config import load_config
+from emotion_detection.data import SPLITS, DataModule, Examples, Source, check_splits, drop_leaks, load_rows
+from emotion_detection.phase1 import load_phases
 from emotion_detection.data_mapping import GOEMOTIONS, LABELS, VIGOEMOTIONS
-from emotion_detection.data_report import data_report, fingerprint
+from emotion_detection.data_report import data_report, fingerprint, report_text
 from emotion_detection.files import InputError
 from emotion_detection.text import text_key
 
@@ -21,13 +24,16 @@ def splits(folder, **tables):
 
 def ratings(path, rows):
     "GoEmotions' raw layout: `(id, text, rater, emotions)`"
-    pd.DataFrame([dict.fromkeys(GOEMOTIONS, 0) | dict.fromkeys(e.split(), 1) | dict(id=i, text=t, rater_id=r, author='somebody') for i,t,r,e in rows]).to_csv(path, index=False)
+    pd.DataFrame([dict.fromkeys(GOEMOTIONS, 0) | dict.fromkeys(e.split(), 1) | dict(id=comment_id(i), text=t, rater_id=r, author='somebody') for i,t,r,e in rows]).to_csv(path, index=False)
+
+
+def comment_id(short): return f'e{short:0>6}'  # of the form that GoEmotions' have
 
 
 def official(folder, **tables):
     "GoEmotions' TSV layout: `(id, text, ids)`"
     folder.mkdir(exist_ok=True)
-    for s,rows in tables.items(): (folder/f'{s}.tsv').write_text(''.join(f'{t}\t{l}\t{i}\n' for i,t,l in rows))
+    for s,rows in tables.items(): (folder/f'{s}.tsv').write_text(''.join(f'{t}\t{l}\t{comment_id(i)}\n' for i,t,l in rows))
     return folder
 
 
@@ -56,7 +62,8 @@ def test_runs_of_mixed_case(tmp_path):
 
 def test_validation_yields_to_test_and_test_to_nobody(tmp_path):
     rows = [('t1','ok','joy'), ('t2','OK','anger'), ('t3','','neutral'), ('t4','ok','joy')]
-    dm = DataModule(splits(tmp_path/'d', train=[('a','ok','joy'), ('b','khác','joy')], dev=[('t2','edited since','joy'), ('v','Ok','joy'), ('w','mới','joy')], test=rows))
+    source = splits(tmp_path/'d', train=[('a','ok','joy'), ('b','khác','joy')], dev=[('t2','edited since','joy'), ('v','Ok','joy'), ('w','mới','joy')], test=rows)
+    dm = DataModule(Source(source.source, id_column='id'))
     assert (dm.test.text, dm.test.id, dm.dropped['test']) == (['ok','OK','','ok'], ['t1','t2','t3','t4'], dict.fromkeys(dm.dropped['test'], 0))
     assert dm.validation.text == ['mới'] and dropped(dm, 'validation') == {'leak': 2}
     assert dm.train.text == ['khác']
@@ -89,9 +96,9 @@ def test_ratings(tmp_path, targets):
     held = official(tmp_path/'held', dev=[('c','as it was','17'), ('v','Dev text','27')], test=[('t','unseen','2')])
     dm = DataModule(Source(str(tmp_path/'raw.csv'), held_out=str(held), targets=targets))
     assert sum(map(sum, dm.loaded['train'].votes)) == 8 and dm.read['train'] == [6, 1, 0, 1]
-    assert set(dm.train.id) == {'a','b','e'} and dropped(dm) == {'leak': 2}
-    assert dm.validation.id == ['c','v'] and dm.test.id == ['t']
-    votes = {i: [v for j,v in zip(dm.train.id, dm.train.votes) if j==i] for i in 'abe'}
+    assert set(dm.train.id) == {*map(comment_id, 'abe')} and dropped(dm) == {'leak': 2}
+    assert dm.validation.id == [*map(comment_id, 'cv')] and dm.test.id == [comment_id('t')]
+    votes = {i: [v for j,v in zip(dm.train.id, dm.train.votes) if j==comment_id(i)] for i in 'abe'}
     assert votes == {'soft': {'a': [[2,1,0,0]], 'b': [[0,0,0,1]], 'e': [[2,0,0,0]]}, 'majority': {'a': [[1,0,0,0]], 'b': [[0,0,0,1]], 'e': [[1,0,0,0]]},
                      'rows': {'a': [[1,0,0,0],[0,1,0,0],[1,0,0,0]], 'b': [[0,0,0,1]], 'e': [[1,0,0,0]]*2}}[targets]
     report = data_report(dm)
@@ -144,9 +151,7 @@ def test_without_ids(tmp_path):
 # Two phases
 
 def phases(tmp_path, one, two):
-    from emotion_detection.config import load_config
-    from emotion_detection.phase1 import load_phases
-    return load_phases(load_config('quickstart', [f'data.phase1.source={one}', f'data.phase2.source={two}', 'data.phase2.language=vi']))
+    return load_phases(load_config('quickstart', [f'data.phase1.source={one}', f'data.phase2.source={two}', 'data.phase2.language=vi']), needs=())
 
 
 def test_other_phase(tmp_path):
@@ -213,11 +218,12 @@ def test_formats(tmp_path, end):
 
 def test_official_layout_gzipped(tmp_path):
     "Stray quotes, no header, CRLF line ends."
-    text = 'He said "no\t27\tid1\r\n"WOW!\t26,13\tid2\r\n'
-    (tmp_path/'train.tsv.gz').write_bytes(gzip.compress(text.encode())); (tmp_path/'test.tsv').write_bytes(text.replace('id','no').replace('27','2').encode())
+    text = 'He said "no\t27\teaaaid1\r\n"WOW!\t26,13\teaaaid2\r\n'
+    (tmp_path/'train.tsv.gz').write_bytes(gzip.compress(text.encode()))
+    (tmp_path/'test.tsv').write_bytes(text.replace('aid','bno').replace('27','2').encode())
     rows = load_rows(Source(str(tmp_path)))
-    assert rows['train'].to_list() == [{'text': 'He said "no', 'labels': '27', 'id': 'id1'}, {'text': '"WOW!', 'labels': '26,13', 'id': 'id2'}]
-    assert rows['test']['id'][:] == ['no1', 'no2']
+    assert rows['train'].to_list() == [{'text': 'He said "no', 'labels': '27', 'id': 'eaaaid1'}, {'text': '"WOW!', 'labels': '26,13', 'id': 'eaaaid2'}]
+    assert rows['test']['id'][:] == ['eaabno1', 'eaabno2']
 
 
 def test_vigoemotions_layout(tmp_path):
@@ -229,7 +235,7 @@ def test_vigoemotions_layout(tmp_path):
 
 
 BROKEN = {'cut.csv.gz': gzip.compress(b'text,label\n' + b'a,joy\n'*5000)[:-20], 'not.csv.gz': b'text,label\na,joy\n', 'not.parquet': b'text,label\n', 'open.csv': b'text,label\na,"joy\nb,joy\n', 'wide.csv': b'text,label\noh,no,joy\nwell,well,joy\n',
-          'latin.csv': 'text,label\nCảm ơn,joy\n'.encode('utf-16'), 'cut.jsonl': b'{"text": "a", "label": "joy"}\n{"text": "b"', 'empty.csv': b'', 'head.csv': b'text,label\n', 'nolabel.csv': b'text,y\na,joy\n', 'notext.csv': b'comment,label\na,joy\n', 'word.csv': b'text,label\na,hapy\n', 'number.csv': b'text,label\na,2\n', 'range.csv': b'text,labels\na,28\n', 'code.csv': b'text,labels\na,"[__import__(\'os\').getcwd()]"\n', 'split.csv': b'text,label,split\na,joy,trian\n'}
+          'latin.csv': 'text,label\nCảm ơn,joy\n'.encode('utf-16'), 'cut.jsonl': b'{"text": "a", "label": "joy"}\n{"text": "b"', 'empty.csv': b'', 'head.csv': b'text,label\n', 'nolabel.csv': b'text,y\na,joy\n', 'notext.csv': b'comment,label\na,joy\n', 'zip.csv': b'PK\x03\x04' + bytes(60), 'latin.jsonl': '{"text": "café", "label": "joy"}\n'.encode('latin1'), 'twice.csv': b'text,text,label\na,b,joy\n', 'short.csv': b'text,label\na\n', 'word.csv': b'text,label\na,hapy\n', 'number.csv': b'text,label\na,2\n', 'range.csv': b'text,labels\na,28\n', 'code.csv': b'text,labels\na,"[__import__(\'os\').getcwd()]"\n', 'split.csv': b'text,label,split\na,joy,trian\n'}
 
 
 @pytest.mark.parametrize('name', BROKEN)
@@ -238,6 +244,247 @@ def test_broken_files(tmp_path, name):
     (tmp_path/name).write_bytes(BROKEN[name])
     with pytest.raises(InputError) as e: DataModule(Source(str(tmp_path/name)))
     assert name in str(e.value) and len(str(e.value).splitlines()) == 1 and 'An error occurred' not in str(e.value)
+
+
+# Labels that are understood, and labels that are not
+
+def table(path, label, column='label', text='some text'):
+    "A file of three rows, whose second has `label`"
+    rows = [{'text': 'first', column: 'joy'}, {'text': text, column: label}, {'text': 'last', column: 'anger'}]
+    if path.suffix == '.csv': pd.DataFrame(rows).to_csv(path, index=False)
+    else: path.write_text(''.join(json.dumps(r) + '\n' for r in rows))
+    return path
+
+
+def labels_of(dm): return {t: LABELS[v.index(1)] for s in SPLITS for t,v in zip(dm.loaded[s].text, dm.loaded[s].votes)}
+
+
+UNDERSTOOD = [('joy', None, 'positive'), (' Joy ', None, 'positive'), ('NEGATIVE', None, 'negative'), ('joy, Anger', None, 'negative'), ("['joy', 'surprise']", None, 'positive'),
+              ('2', 'goemotions', 'negative'), ('2,17', 'goemotions', 'negative'), ('[2, 8]', 'vigoemotions', 'positive'), ('[]', 'vigoemotions', 'neutral'), ('[]', 'goemotions', 'neutral'), ('27', 'vigoemotions', 'neutral')]
+
+
+@pytest.mark.parametrize('column', ['label', 'labels', 'feeling'])
+@pytest.mark.parametrize('label,emotions,expected', UNDERSTOOD)
+def test_label_understood(tmp_path, column, label, emotions, expected):
+    "The name of the column does not decide what a label means."
+    dm = DataModule(Source(str(table(tmp_path/'a.csv', label, column)), label_column=column, emotions=emotions))
+    assert labels_of(dm)['some text'] == expected
+
+
+REFUSED = {
+    'own number': ('2', None, "label 2 is a number, and nothing says what it means"), 'own numbers': ('0,1', None, 'label [0, 1] is a number'), 'own list of numbers': ('[0]', None, 'label 0 is a number'),
+    'empty': ('', None, "label '' is empty"), 'empty, with a table': ('', 'vigoemotions', "label '' is empty"), 'spaces': ('  ', 'goemotions', 'is empty'), 'empty list of nobody': ('[]', None, 'label [] is an empty list'),
+    'unknown name': ('hapy', None, "unknown label 'hapy'"), 'name with a space': ('very happy', None, "unknown label 'very happy'"), 'other separator': ('joy;anger', None, "unknown label 'joy;anger'"),
+    'float': ('1.0', 'goemotions', "unknown label '1.0'"), 'NaN': ('nan', 'goemotions', "unknown label 'nan'"), 'null as text': ('null', None, "unknown label 'null'"), 'negative': ('-1', 'goemotions', "unknown label '-1'"),
+    'out of range': ('28', 'goemotions', 'label id 28 is not in 0..27'), 'nested': ('[[2]]', 'goemotions', "is not a list of label ids"), 'open list': ('[2', 'goemotions', 'is not a list of names or ids'),
+    'name and number': ('joy,2', 'goemotions', "unknown label '2'"), 'label and emotion': ('joy,positive', None, "'positive' beside other names"), 'other digits': ('\u0662', 'goemotions', 'unknown label'), 'truth': ('True', None, "unknown label 'true'"),
+}
+
+
+@pytest.mark.parametrize('case', REFUSED)
+def test_label_refused(tmp_path, case):
+    "By row and value, in every column."
+    label, emotions, words = REFUSED[case]
+    for column in ('label', 'labels'):
+        with pytest.raises(InputError, match=re.escape('row 2 of') + '.*' + re.escape(words)): DataModule(Source(str(table(tmp_path/'a.csv', label, column)), emotions=emotions))
+
+
+@pytest.mark.parametrize('label,words', [(None, 'label None: there is no label'), (2, 'is of another kind'), (True, 'is of another kind'), (['joy'], 'is of another kind'), ({'a': 1}, 'is of another kind')])
+def test_label_of_another_kind(tmp_path, label, words):
+    with pytest.raises(InputError, match=f'row 2 of .*{words}'): DataModule(Source(str(table(tmp_path/'a.jsonl', label))))
+
+
+@pytest.mark.parametrize('values,emotions,words', [([0, 1, 2], None, 'row 1 of .*label 0 is a number'), ([0., 1., 2.], 'goemotions', 'row 1 of .*label 0.0 is of the kind float'), ([True, False, True], 'goemotions', 'of the kind bool'),
+                                                   (['joy', None, 'joy'], None, 'row 2 of .*there is no label'), ([[0], [], [1]], None, 'row 1 of .*label 0 is a number'), ([['joy'], [], ['joy']], None, r'row 2 of .*label \[\] is an empty list'),
+                                                   ([[['joy']], [['joy']], []], None, 'is not a list of names'), ([b'joy', b'joy', b'joy'], None, 'of the kind bytes')])
+def test_parquet_labels_refused(tmp_path, values, emotions, words):
+    pd.DataFrame({'text': ['a', 'b', 'c'], 'labels': values}).to_parquet(tmp_path/'a.parquet')
+    with pytest.raises(InputError, match=words): DataModule(Source(str(tmp_path/'a.parquet'), emotions=emotions))
+
+
+@pytest.mark.parametrize('text,words', [(b'ok', 'the text is binary'), (5, 'the text is 5, a int'), (1.5, 'the text is 1.5, a float')])
+def test_text_of_another_kind(tmp_path, text, words):
+    pd.DataFrame({'text': [text]*3, 'label': 'joy'}).to_parquet(tmp_path/'a.parquet')
+    with pytest.raises(InputError, match=f'row 1 of .*{words}'): DataModule(Source(str(tmp_path/'a.parquet')))
+
+
+@pytest.mark.parametrize('names,values,found', [(['Neutral', 'negative', ' joy'], [0, 1, 2], ['neutral', 'negative', 'positive']), (GOEMOTIONS, [17, 27, 2], ['positive', 'neutral', 'negative'])])
+def test_names_of_a_class_label(tmp_path, names, values, found):
+    "They are used, alone or in lists; a table that the configuration names would be another's."
+    single, several = datasets.ClassLabel(names=list(names)), datasets.List(datasets.ClassLabel(names=list(names)))
+    for feature,cells in ((single, values), (several, [[v] for v in values])):
+        rows = datasets.Dataset.from_dict({'text': ['a', 'b', 'c'], 'label': cells}, features=datasets.Features({'text': datasets.Value('string'), 'label': feature}))
+        rows.to_parquet(tmp_path/'a.parquet')
+        for emotions in (None, 'vigoemotions'): assert labels_of(DataModule(Source(str(tmp_path/'a.parquet'), emotions=emotions))) == dict(zip('abc', found))
+
+
+@pytest.mark.parametrize('names,values,words', [(['bad', 'good'], [0, 1, 0], "calls its labels bad, good; 'bad' is none of"), (['0', '1'], [0, 1, 0], 'calls its labels 0, 1'), (['joy', 'anger'], [0, -1, 1], 'row 2 of .*label -1 has no name'), (['joy', 'anger'], [0, None, 1], 'row 2 of .*there is no label')])
+def test_class_label_refused(tmp_path, names, values, words):
+    features = datasets.Features({'text': datasets.Value('string'), 'label': datasets.ClassLabel(names=names)})
+    datasets.Dataset.from_dict({'text': ['a', 'b', 'c'], 'label': values}, features=features).to_parquet(tmp_path/'a.parquet')
+    with pytest.raises(InputError, match=words): DataModule(Source(str(tmp_path/'a.parquet')))
+
+
+def test_own_numbers_without_header(tmp_path):
+    "Three columns with tabs are GoEmotions' only with GoEmotions' comment ids."
+    for id,words in (('user17', "no column 'text'"), ('eaaaaa1', None)):
+        (tmp_path/'train.tsv').write_text(''.join(f'text {i}\t2\t{id}\n' for i in range(30)))
+        if words is None: assert set(labels_of(DataModule(Source(str(tmp_path)))).values()) == {'negative'}
+        else:
+            with pytest.raises(InputError, match=words): DataModule(Source(str(tmp_path)))
+    pd.DataFrame({'text': ['a', 'b'], 'labels': ['2', '3'], 'id': ['eaaaaa1', 'mine']}).to_csv(tmp_path/'own.csv', index=False)
+    with pytest.raises(InputError, match='label 2 is a number'): DataModule(Source(str(tmp_path/'own.csv')))
+
+
+def test_row_numbers_are_those_of_the_file(tmp_path):
+    "Also where a `split` column divides it, and where a jsonl file has empty lines."
+    (tmp_path/'a.csv').write_text('text,label,split\na,joy,test\nb,joy,train\nc,joy,test\nd,hapy,train\n')
+    (tmp_path/'a.jsonl').write_text('{"text": "a", "label": "joy"}\n\n\n{"text": "b", "label": "hapy"}\n')
+    for name in ('a.csv', 'a.jsonl'):
+        with pytest.raises(InputError, match="row 4 of .*unknown label 'hapy'"): DataModule(Source(str(tmp_path/name)))
+
+
+@pytest.mark.parametrize('value', [0, 1, '1', True])
+@pytest.mark.parametrize('bad', [None, 2, .5, '', 'x', '1.0'])
+def test_emotion_columns(tmp_path, value, bad):
+    "Each holds 0 or 1, and nothing else is made to fit."
+    rows = [dict.fromkeys(GOEMOTIONS, 0) | {'text': 'a', 'joy': value}, dict.fromkeys(GOEMOTIONS, 0) | {'text': 'b'}]
+    (tmp_path/'a.jsonl').write_text(json.dumps(rows[0]) + '\n')
+    assert labels_of(DataModule(Source(str(tmp_path/'a.jsonl'))))['a'] == ('positive' if int(value) else 'neutral')
+    frame = pd.DataFrame([rows[0] | {'joy': int(value)}, rows[1], rows[1] | {'joy': '' if bad is None else bad}], dtype=object)
+    frame.to_csv(tmp_path/'a.csv', index=False)
+    with pytest.raises(InputError, match="row 3 of .*the emotion column 'joy' holds .*, not 0 or 1"): DataModule(Source(str(tmp_path/'a.csv')))
+
+
+# Ratings without an emotion
+
+@pytest.mark.parametrize('unclear,neutral,left', [('neutral', 1, {*'abe'}), ('drop', 0, {*'ae'})])
+def test_unclear_ratings(tmp_path, unclear, neutral, left):
+    "A vote for neutral, as published, or none; the report says how many and which."
+    ratings(tmp_path/'raw.csv', RATINGS)
+    held = official(tmp_path/'held', dev=[('c','as it was','17'), ('v','Dev text','27')], test=[('t','unseen','2')])
+    dm = DataModule(Source(str(tmp_path/'raw.csv'), held_out=str(held), unclear=unclear))
+    assert set(dm.train.id) == {*map(comment_id, left)} and sum(v[3] for v in dm.train.votes) == neutral
+    assert dm.read['train'] == [6, 1, 0, 1]  # what the published counts are compared with
+    report = data_report(dm)
+    assert report['unclear'] == {'ratings': 1, 'counted': unclear=='neutral'}
+    assert f"1 ratings name no emotion (very unclear): {'counted as neutral' if neutral else 'left out'}" in report_text(report)
+
+
+# Ids that name something else
+
+def test_ids_of_users(tmp_path):
+    "Texts of one user are no leaks, in one split or across splits; the report says so."
+    train = [(f'user{i%5}', f'train {i}', 'joy') for i in range(20)]
+    dm = DataModule(splits(tmp_path/'d', train=train, dev=[('user1','dev','joy')], test=[('user2','test','anger')]))
+    assert len(dm.train) == 20 and not dropped(dm) and len(set(dm.train.id)) == 20
+    assert "'id' is not used: " in data_report(dm)['ids']
+    assert "ids: 'id' is not used: " in report_text(data_report(dm))
+
+
+def test_ids_that_are_configured(tmp_path):
+    "They are believed: what has one id is in one split, whatever the texts."
+    train = [(f'user{i%50}', f'train {i}', 'joy') for i in range(500)]
+    source = splits(tmp_path/'d', train=train)
+    dm = DataModule(Source(source.source, id_column='id'))
+    assert sum(len(dm.splits[s]) for s in SPLITS) == 500 and not any(dropped(dm, s) for s in SPLITS)
+    users = [set(dm.splits[s].id) for s in SPLITS]
+    assert sum(map(len, users)) == len(set.union(*users)) == 50 and all(users)
+    with pytest.raises(InputError, match="has no column 'user'"): DataModule(Source(source.source, id_column='user'))
+
+
+def test_ids_of_products_in_ratings(tmp_path):
+    "A rater's texts about one product are not one comment."
+    ratings(tmp_path/'raw.csv', [('p', 'good', 1, 'joy'), ('p', 'bad', 2, 'anger'), ('q', 'good', 3, 'joy'), ('q', 'Good', 4, 'anger')])
+    dm = DataModule(Source(str(tmp_path/'raw.csv')))
+    assert sorted(labels for s in SPLITS for labels in zip(dm.loaded[s].text, map(tuple, dm.loaded[s].votes))) == [('Good', (0., 1., 0., 0.)), ('bad', (0., 1., 0., 0.)), ('good', (2., 0., 0., 0.))]
+
+
+# Files that are not what their name or time says
+
+@pytest.mark.parametrize('end', ['csv', 'jsonl', 'json', 'parquet'])
+def test_changed_with_its_time_kept(tmp_path, end):
+    "`cp -p`, `rsync -t`: same name, same size, same time, other rows."
+    def write(path, label):
+        frame = pd.DataFrame({'text': [f'text {i}' for i in range(30)], 'label': label})
+        if end == 'csv': frame.to_csv(path, index=False)
+        elif end == 'parquet': frame.to_parquet(path)
+        else: frame.to_json(path, orient='records', lines=end=='jsonl')
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    for label,at in (('grief', 1), ('pride', 0)):
+        write(tmp_path/f'new.{end}', label)
+        shutil.copy2(tmp_path/f'new.{end}', tmp_path/f'a.{end}')
+        assert DataModule(Source(str(tmp_path/f'a.{end}'))).train.votes[0][at] == 1
+
+
+@pytest.mark.parametrize('name', ['a[1].csv', 'a?.csv', 'a*.csv', '[ab].csv', 'a #1.csv', "it's.csv", '{a}.csv', 'a%20b.csv', 'hf:x.csv', '@a.csv', '- a.csv', 'a: b.csv'])
+def test_a_name_is_no_pattern(tmp_path, name):
+    "The file that was named is read, from a folder of others that the name would match; also by `--set`."
+    for other in ('a1.csv', 'aa.csv', 'a.csv', 'b.csv'): (tmp_path/other).write_text('text,label\nwrong,joy\n')
+    (tmp_path/name).write_text('text,label\n' + ''.join(f'right {i},joy\n' for i in range(30)))
+    config = load_config('quickstart', [f'data.phase1.source={tmp_path/name}'])
+    assert config.data.phase1.source == str(tmp_path/name)
+    assert all(t.startswith('right') for t in DataModule(config.data.phase1).train.text)
+
+
+def test_no_cache_is_needed(tmp_path):
+    "A HOME that cannot be written: local files are read."
+    (tmp_path/'home').write_text('')
+    env = {k: v for k,v in ENV.items() if not k.startswith(('HF_HOME', 'HF_DATASETS', 'XDG'))} | {'HOME': str(tmp_path/'home/x'), 'HF_HUB_OFFLINE': '1', 'MPLCONFIGDIR': str(tmp_path)}
+    done = subprocess.run([EMOTION, 'data', '--config', 'quickstart', '--json'], env=env, capture_output=True, text=True)
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 2, done.stderr
+
+
+# Enough rows for what comes after
+
+@pytest.mark.parametrize('needs', [SPLITS, SPLITS[1:]])
+@pytest.mark.parametrize('rows', [5, 12])
+def test_too_few_rows(tmp_path, needs, rows):
+    "Found before anything is trained, exported or written."
+    (tmp_path/'few.csv').write_text('text,label\n' + ''.join(f'text {i},{LABELS[i%4]}\n' for i in range(rows)))
+    with pytest.raises(InputError, match=r'few.csv has no (validation|test) rows: a hash of each text puts about one in ten there'):
+        load_phases(load_config('quickstart', [f'data.phase2.source={tmp_path}/few.csv']), needs=needs)
+
+
+def test_too_few_rows_for_the_command(tmp_path):
+    "One line, exit code 2, and no folder; `emotion data` still shows what there is."
+    (tmp_path/'few.csv').write_text('text,label\n' + ''.join(f'text {i},{LABELS[i%4]}\n' for i in range(12)))
+    done = emotion('train', '--config', 'quickstart', '--set', 'data.phase2.source=few.csv', '--output_dir', 'out', cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith('emotion: few.csv has no validation rows') and len(done.stderr.splitlines()) == 1
+    assert not (tmp_path/'out').exists()
+    done = emotion('data', '--config', 'quickstart', '--set', 'data.phase2.source=few.csv', '--json', cwd=tmp_path)
+    assert done.returncode == 0 and 'few.csv has no validation rows' in done.stderr
+
+
+@pytest.mark.parametrize('given', [['train'], ['train', 'test'], ['train', 'dev'], ['train', 'dev', 'test']])
+def test_splits_that_are_not_there_are_cut(tmp_path, given):
+    "From training, whether files or a column `split` name the others."
+    rows = pd.DataFrame({'text': [f'text {i}' for i in range(300)], 'label': 'joy', 'split': [given[i % len(given)] for i in range(300)]})
+    rows.to_csv(tmp_path/'a.csv', index=False)
+    assert all(len(DataModule(Source(str(tmp_path/'a.csv'))).splits[s]) for s in SPLITS)
+
+
+def test_one_label(tmp_path):
+    "A baseline cannot be trained on it, and would say so after training."
+    dm = DataModule(splits(tmp_path/'d', train=[('a','x','joy'), ('b','y','love')], dev=[('c','z','joy')], test=[('d','w','anger')]))
+    with pytest.raises(InputError, match='are positive: there is nothing to tell apart'): check_splits(dm)
+    check_splits(dm, needs=SPLITS[1:])
+
+
+def test_all_test_rows_are_elsewhere(tmp_path):
+    dm = DataModule(splits(tmp_path/'d', train=[('a','x','joy'), ('b','y','anger')], dev=[('c','z','joy')], test=[('d','Z','anger')]))
+    with pytest.raises(InputError, match='has no validation rows left: all 1 are empty or in a later split'): check_splits(dm)
+
+
+# Configurations in other encodings
+
+@pytest.mark.parametrize('data,words', [('seed: 1\n# café\n'.encode('cp1252'), 'line 2 of .*is not UTF-8 text'), ('seed: 1\n'.encode('utf-16'), 'is UTF-16 text'), ('seed: 1\n'.encode('utf-16-le'), 'NUL bytes'),
+                                        (b'PK\x03\x04', 'is a zip archive'), (b'seed: 1\nseed: 2\n', "the key 'seed' is there twice"), (b'seed: [', 'is not valid YAML'), (b'[' * 50_000, 'nested too deeply|not valid YAML'), (b'\xef\xbb\xbfseed: 1\n', 'data is missing|model is missing')])
+def test_configurations(tmp_path, data, words):
+    "One line that names the file, or the line in it."
+    (tmp_path/'c.yaml').write_bytes(data)
+    with pytest.raises(InputError, match=words) as e: load_config(str(tmp_path/'c.yaml'))
+    assert 'c.yaml' in str(e.value) and len(str(e.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize('labels', [LABELS, GOEMOTIONS], ids=['four labels', '28 names'])

@@ -62,7 +62,7 @@ def python(code, *args, env):
 
 def load(hub, home, name='own/data', **more):
     env = {k: more.pop(k) for k in list(more) if k.isupper()}
-    return python(LOAD, json.dumps({'source': name, 'config': 'simplified' if name in ('own/data', 'own/gated') else None} | more), env=hub.env(home, **env))
+    return python(LOAD, json.dumps({'source': name, 'config': 'simplified' if name in ('own/data', 'own/gated') else None, 'emotions': 'goemotions'} | more), env=hub.env(home, **env))
 
 
 def without_token(home):
@@ -120,6 +120,18 @@ def test_held_out_configuration(hub, tmp_path):
     "Training rows from one configuration, the comments that stay out of training from another."
     got = load(hub, tmp_path, config='raw', held_out='simplified')
     assert got['rows'] == {'train': 201, 'validation': 6, 'test': 6}
+
+
+def test_ids_need_a_table(hub, tmp_path):
+    "Numbers in a column `labels` are nobody's ids until the configuration says so."
+    assert 'label [2, 13] is a number, and nothing says what it means' in load(hub, tmp_path, emotions=None)['error']
+
+
+def test_cache_that_cannot_be_written(hub, tmp_path):
+    "A HOME that is no folder to this user: the message names the variable that helps."
+    (tmp_path/'home').write_text('')
+    env = {k: str(tmp_path/'home/cache') for k in ('HOME', 'HF_HOME', 'HF_DATASETS_CACHE', 'HF_HUB_CACHE', 'XDG_CACHE_HOME')}
+    assert 'set HF_HOME to a folder of yours' in load(hub, tmp_path, **env)['error']
 
 
 def test_cut_once(hub, tmp_path):
@@ -218,7 +230,7 @@ def test_broken_data(hub, tmp_path):
 # The command
 
 def config(folder, source, **more):
-    lines = ''.join(f'    {k}: {v}\n' for k,v in ({'source': source, 'config': 'simplified'} | more).items())
+    lines = ''.join(f'    {k}: {v}\n' for k,v in ({'source': source, 'config': 'simplified', 'emotions': 'goemotions'} | more).items())
     (folder/'c.yaml').write_text(f'model:\n  scratch: {{vocab_size: 300}}\ndata:\n  phase1:\n{lines}  phase2:\n    source: bundled:vi\n    language: vi\nphase1: {{}}\nphase2: {{}}\n')
     return folder/'c.yaml'
 

@@ -1,5 +1,5 @@
 """Every notebook under nbdev's own runner, one test each, and the tree that nbdev makes of them."""
-import os, shutil, subprocess, sys
+import ast, functools, json, os, shutil, subprocess, sys
 from pathlib import Path
 import pytest
 from conftest import ENV, ROOT
@@ -36,7 +36,7 @@ def test_export_and_clean_change_nothing(tmp_path):
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
 def test_stored_outputs(path):
     "Outputs are there, without errors, machine paths, progress bars or figures over 60 KB."
-    import base64, json
+    import base64
     cells = json.loads(path.read_text('utf8'))['cells']
     outputs = [o for c in cells if c['cell_type']=='code' for o in c['outputs']]
     assert outputs
@@ -47,9 +47,84 @@ def test_stored_outputs(path):
         if png := o.get('data', {}).get('image/png'): assert len(base64.b64decode(png)) < 60_000
 
 
+HIDDEN = {'hide', 'default_exp', 'export', 'exports', 'exporti'}  # the first word of a directive
+NOTHING = {'unlink', 'rmdir', 'rmtree', 'close', 'assert_close', 'assert_array_equal', 'assert_allclose', 'assert_frame_equal', 'test_eq', 'test_ne', 'test_close', 'test_fail', 'test_is'}  # return None
+SHOWS = {'print': {'stream'}}  # where the value is None, and something else is to be seen; other values are results or figures
+
+
+@functools.cache
+def cells_of(path):
+    return [cell for cell in json.loads(path.read_text('utf8'))['cells'] if cell['cell_type'] == 'code']
+
+
+@functools.cache
+def functions_of(path):
+    "Names of the functions that a page defines, and whether they return a value."
+    found = {}
+    for cell in cells_of(path):
+        for node in ast.walk(parse_cell(''.join(cell['source']))):
+            if not isinstance(node, ast.FunctionDef): continue
+            gives = any(isinstance(n, (ast.Yield, ast.YieldFrom)) or isinstance(n, ast.Return) and n.value is not None for n in ast.walk(node))
+            found[node.name] = found.get(node.name, False) or gives
+    return found
+
+
+def silent_functions(path):
+    "Functions without a value, the page's own or of other pages: called last in a cell, they show nothing by themselves."
+    every = {}
+    for page in NOTEBOOKS:
+        for name,gives in functions_of(page).items(): every[name] = every.get(name, False) or gives
+    return {name for name,gives in (every | functions_of(path)).items() if not gives}
+
+
+def parse_cell(source):
+    "A cell without its directives and magic lines."
+    return ast.parse('\n'.join('' if line.startswith(('%', '!', '#|')) else line for line in source.splitlines()))
+
+
+def shown_value(cell, silent):
+    "The kinds of output that show the value of the last line of a visible cell; `None` where there is no such value."
+    source = ''.join(cell['source'])
+    directives = [line[2:].strip() for line in source.splitlines() if line.startswith('#|')]
+    if any(d.split()[0].rstrip(':') in HIDDEN or d.replace(' ', '') == 'eval:false' for d in directives if d): return None
+    body = parse_cell(source).body
+    if not body or not isinstance(body[-1], ast.Expr): return None
+    code = ast.get_source_segment(source, body[-1])
+    after = source.rstrip()[source.rstrip().rindex(code.splitlines()[-1]) + len(code.splitlines()[-1]):]
+    if after.lstrip().startswith(';'): return None
+    value = body[-1].value
+    if isinstance(value, ast.Constant) and value.value is None: return None
+    if isinstance(value, ast.Call):
+        name = getattr(value.func, 'attr', getattr(value.func, 'id', ''))
+        if name in NOTHING | silent: return None
+        return SHOWS.get(name, {'execute_result', 'display_data'})
+    return {'execute_result', 'display_data'}
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+def test_values_are_stored(path):
+    "A visible cell that ends on a value has it stored, slow cells too: what a page promises to show is there."
+    silent = silent_functions(path)
+    missing = []
+    for cell in cells_of(path):
+        kinds = shown_value(cell, silent)
+        if kinds and not kinds & {o['output_type'] for o in cell['outputs']}:
+            missing.append(''.join(cell['source']).splitlines()[-1])
+    assert missing == []
+
+
+@pytest.mark.parametrize('source, kinds', [
+    ('1+1', True), ('a = 1\na', True), ('f"{a}"', True), ('#| slow\ntable.head()', True), ('#| echo: false\ntable', True), ('print(1)', True), ('plt.show()', True), ('x.show()  # ; no', True),
+    ('"a;"', True), ('f(";")', True), ('(a,\n b)', True), ('#| fig-alt: "export"\nplot()', True),
+    ('a = 1', False), ('plot();', False), ('a;  # hidden', False), ('#| hide\na', False), ('#| export\na', False), ('#| eval: false\na', False), ('test_eq(1, 1)', False),
+    ('np.testing.assert_allclose(1, 1)', False), ('(tmp/"x").unlink()', False), ('for x in y: x', False), ('assert a', False), ('quiet_one()', False), ('', False), ('# nothing', False), ('None', False)])
+def test_the_rule_for_values(source, kinds):
+    assert bool(shown_value({'source': source.splitlines(True)}, {'quiet_one'})) == kinds
+
+
 def test_imports_point_down():
     "A module imports only from notebooks with a lower number."
-    import ast, re
+    import re
     order = {re.sub(r'^\d+[a-z]?_', '', p.stem): i for i,p in enumerate(NOTEBOOKS)}
     for name,i in order.items():
         module = ROOT/'emotion_detection'/f'{name}.py'
