@@ -1,0 +1,395 @@
+"""Try training recipes on part of the data, one row per run: `python tools/recipe.py START_DIR OUT_DIR [NAME ...]`
+
+START_DIR is a trimmed encoder with a fresh head (`emotion trim`). GOEMOTIONS_DIR names GoEmotions' official files. Each
+run appends a line to OUT_DIR/recipes.jsonl; a name and seed that is there already is not run again, so that an
+interrupted search goes on where it stopped. Settings are judged on validation texts only: 2,000 of GoEmotions, the
+156 bundled Vietnamese ones, and one in ten of the other Vietnamese texts, which are left out of training here.
+"""
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from emotion_detection.data import DataModule, Source, load_rows, split_of
+from emotion_detection.data_mapping import GOEMOTIONS, LABELS, decode_ids
+from emotion_detection.loss import class_weights
+from emotion_detection.metrics import emotion_scores
+from emotion_detection.model import EmotionClassifier
+
+
+@dataclass
+class Recipe:
+    "One way to train; the defaults are the tried run of design.md on 10,000 English comments."
+    english: int = 10_000        # comments of phase 1
+    epochs: float = 1            # of phase 1; 0 leaves it out
+    rate: float = 6e-5           # learning rate of phase 1
+    epochs2: float = 4           # of phase 2; 0 leaves it out
+    rate2: float = 3e-5
+    replay: float = 0.05         # share of the English comments in each epoch of phase 2
+    vietnamese: int = 100_000    # training texts of phase 2 at most
+    mixed: bool = False          # both languages at once, in phase 2's number of epochs for Vietnamese
+    batch: int = 32
+    warmup: float = 0.1
+    decay: float = 0.01
+    smoothing: float = 0.1
+    dropout: float = 0.1
+    layer_decay: float = 1.0     # factor of the learning rate from each layer to the one below
+    head_rate: float = 1.0       # factor of the learning rate of the head
+    average: float = 0.0         # decay of a moving average of the weights
+    probe: int = 0               # steps in which only the head is trained, first
+    freeze: bool = False         # leave the table of embeddings as it is
+    balance: str = 'language'    # none, all, language (weights by inverse frequency), adjust (logits by the classes' shares)
+    cap: float = 3.0             # largest class weight
+    emotions: float = 0.0        # weight of the loss of 28 emotions, an auxiliary head on English
+    layers: int = 12             # lowest layers of the encoder that are kept
+    seed: int = 0
+
+
+RECIPES = {
+    'tried': Recipe(),
+    'no dropout': Recipe(dropout=0),
+    'frozen embeddings': Recipe(freeze=True),
+    'linear probe first': Recipe(probe=60),
+    'layer decay .9': Recipe(layer_decay=0.9, rate=1e-4),
+    'head x 10': Recipe(head_rate=10),
+    'moving average': Recipe(average=0.995),
+    '28 emotions': Recipe(emotions=0.5),
+    'no weights': Recipe(balance='none'),
+    'weights over both': Recipe(balance='all'),
+    'logit adjustment': Recipe(balance='adjust'),
+    'no smoothing': Recipe(smoothing=0),
+    'rate 1e-4': Recipe(rate=1e-4),
+    'rate 3e-5': Recipe(rate=3e-5),
+    'batch 16': Recipe(batch=16, rate=4e-5),
+    'two epochs': Recipe(epochs=2),
+    'replay .2': Recipe(replay=0.2),
+    'mixed': Recipe(epochs=0, mixed=True, replay=1),
+    'phase 1, then mixed': Recipe(mixed=True, replay=0.3),
+    'Vietnamese alone': Recipe(epochs=0, replay=0),
+    'English alone': Recipe(epochs2=0),
+    'vietnamese 0': Recipe(epochs2=0),
+    'vietnamese 728': Recipe(vietnamese=728),
+    'vietnamese 2000': Recipe(vietnamese=2000),
+}
+
+
+@dataclass
+class Texts:
+    "Token ids, class, language and emotions of texts, in parallel lists."
+    ids: list
+    labels: np.ndarray           # (N,)
+    language: np.ndarray         # (N,) 0 English, 1 Vietnamese
+    emotions: np.ndarray         # (N, 28), 0 for Vietnamese
+
+    def __len__(self):
+        return len(self.ids)
+
+    def take(self, rows):
+        return Texts([self.ids[i] for i in rows], self.labels[rows], self.language[rows], self.emotions[rows])
+
+    def __add__(self, other):
+        arrays = [np.concatenate([getattr(self, name), getattr(other, name)]) for name in ('labels', 'language', 'emotions')]
+        return Texts(self.ids + other.ids, *arrays)
+
+
+def emotion_matrix(source, ids):
+    "The 28 emotions of comments, shape `(N, 28)`."
+    found = {}
+    for row in load_rows(source)['train']:
+        found[str(row['id'])] = decode_ids(row['labels'])
+    out = np.zeros((len(ids), len(GOEMOTIONS)), np.float32)
+    for row, comment in enumerate(ids):
+        for emotion in found.get(comment, ()):
+            out[row, GOEMOTIONS.index(emotion)] = 1
+    return out
+
+
+def encoded(classifier, examples, language, emotions=None):
+    "Examples as `Texts`."
+    ids = classifier.tokenizer(examples.text, truncation=True, max_length=classifier.max_length).input_ids
+    labels = np.array(examples.votes).argmax(1)
+    if emotions is None:
+        emotions = np.zeros((len(ids), len(GOEMOTIONS)), np.float32)
+    return Texts(ids, labels, np.full(len(ids), language), emotions)
+
+
+def load_texts(classifier, goemotions, vietnamese):
+    "Training and validation texts of both languages."
+    source = Source(goemotions)
+    english = DataModule(source)
+    other = DataModule(Source(vietnamese, 'vi'))
+    train_en = encoded(classifier, english.train, 0, emotion_matrix(source, english.train.id))
+    held = np.array([split_of(key) == 'validation' for key in other.train.keys])
+    all_vi = encoded(classifier, other.train, 1)
+    train_vi = all_vi.take(np.flatnonzero(~held))
+    order = np.random.default_rng(0).permutation(len(english.validation))[:2000]
+    return train_en, train_vi, {
+        'en': encoded(classifier, english.validation, 0).take(order),
+        'vi': encoded(classifier, other.validation, 1),
+        'vi_more': all_vi.take(np.flatnonzero(held)),
+    }
+
+
+def padded(ids):
+    "Token ids and mask as tensors, shape `(B, T)`."
+    width = max(map(len, ids))
+    out = torch.ones((len(ids), width), dtype=torch.long)
+    mask = torch.zeros_like(out)
+    for row, tokens in enumerate(ids):
+        out[row, :len(tokens)] = torch.tensor(tokens)
+        mask[row, :len(tokens)] = 1
+    return out, mask
+
+
+def batches(lengths, size, generator):
+    "Rows in steps of like length, the steps in random order."
+    order = generator.permutation(len(lengths))
+    groups = [order[i:i+50*size] for i in range(0, len(order), 50*size)]
+    steps = []
+    for group in groups:
+        group = group[np.argsort(-np.array(lengths)[group], kind='stable')]
+        steps += [group[i:i+size] for i in range(0, len(group), size)]
+    generator.shuffle(steps)
+    return steps
+
+
+@torch.inference_mode()
+def log_probs(model, texts):
+    "Log-probabilities, shape `(N, K)`."
+    model.eval()
+    order = np.argsort([len(ids) for ids in texts.ids], kind='stable')
+    out = np.empty((len(texts), len(LABELS)), np.float32)
+    for start in range(0, len(order), 64):
+        rows = order[start:start+64]
+        ids, mask = padded([texts.ids[i] for i in rows])
+        out[rows] = model(ids, mask).logits.log_softmax(-1).numpy()
+    return out
+
+
+def parameter_groups(model, heads, recipe, rate):
+    "Parameters with their learning rates: lower layers learn more slowly, the head faster."
+    layers = model.config.num_hidden_layers
+    groups = []
+    for name, parameter in [*model.named_parameters(), *heads.named_parameters()]:
+        if not parameter.requires_grad:
+            continue
+        factor = recipe.head_rate
+        if '.embeddings.' in name:
+            factor = recipe.layer_decay**(layers + 1)
+        elif '.layer.' in name:
+            factor = recipe.layer_decay**(layers - int(name.split('.layer.')[1].split('.')[0]))
+        decay = 0 if parameter.ndim == 1 else recipe.decay
+        groups.append({'params': [parameter], 'lr': rate*factor, 'weight_decay': decay})
+    return groups
+
+
+class Run:
+    "One model in training."
+    def __init__(self, recipe, start):
+        self.recipe = recipe
+        torch.manual_seed(recipe.seed)
+        self.classifier = EmotionClassifier.load(start)
+        self.model = self.classifier.model
+        for module in self.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = recipe.dropout
+            if hasattr(module, 'dropout_prob'):
+                module.dropout_prob = recipe.dropout
+        self.model.classifier.reset_parameters()
+        encoder = self.model.base_model.encoder
+        encoder.layer = encoder.layer[:recipe.layers]
+        self.model.config.num_hidden_layers = recipe.layers
+        self.model.get_input_embeddings().weight.requires_grad_(not recipe.freeze)
+        self.heads = torch.nn.ModuleDict({'emotions': torch.nn.Linear(self.model.config.hidden_size, len(GOEMOTIONS))})
+        self.steps = 0
+
+    def weights(self, texts):
+        "Class weights or log-shares per language, shape `(2, K)`."
+        counts = np.stack([np.bincount(texts.labels[texts.language == k], minlength=len(LABELS)) for k in (0, 1)])
+        if self.recipe.balance == 'all':
+            counts = np.tile(counts.sum(0), (2, 1))
+        counts = np.where(counts.sum(1, keepdims=True) > 0, counts, 1)
+        if self.recipe.balance == 'none':
+            return torch.ones(2, len(LABELS)), torch.zeros(2, len(LABELS))
+        if self.recipe.balance == 'adjust':
+            shares = (counts + 1)/(counts + 1).sum(1, keepdims=True)
+            return torch.ones(2, len(LABELS)), torch.tensor(np.log(shares), dtype=torch.float32)
+        weights = np.stack([class_weights(row, self.recipe.cap) for row in counts])
+        return torch.tensor(weights, dtype=torch.float32), torch.zeros(2, len(LABELS))
+
+    def loss(self, texts, rows, weights, shift):
+        "The loss of one step."
+        ids, mask = padded([texts.ids[i] for i in rows])
+        labels = torch.tensor(texts.labels[rows])
+        language = torch.tensor(texts.language[rows])
+        hidden = self.model.base_model(ids, mask)
+        logits = self.model.classifier(self.model.dropout(hidden.pooler_output)) + shift[language]
+        weight = weights[language, labels]
+        each = F.cross_entropy(logits, labels, label_smoothing=self.recipe.smoothing, reduction='none')
+        loss = (weight*each).sum()/weight.sum()
+        english = language == 0
+        if self.recipe.emotions and english.any():
+            found = self.heads['emotions'](hidden.pooler_output[english])
+            wanted = torch.tensor(texts.emotions[rows])[english]
+            loss = loss + self.recipe.emotions*F.binary_cross_entropy_with_logits(found, wanted)*len(GOEMOTIONS)/4
+        return loss
+
+    def train(self, draw, epochs, rate, probe=0):
+        "Train on what `draw(epoch)` gives."
+        recipe = self.recipe
+        generator = np.random.default_rng(recipe.seed)
+        per_epoch = -(-len(draw(0))//recipe.batch)
+        total = int(per_epoch*epochs)
+        optimizer = torch.optim.AdamW(parameter_groups(self.model, self.heads, recipe, rate), betas=(0.9, 0.999))
+        bases = [group['lr'] for group in optimizer.param_groups]
+        self.model.train()
+        average = {name: value.detach().clone() for name, value in self.model.named_parameters()} if recipe.average else {}
+        if probe:
+            self.probe(draw(0), probe)
+        weights, shift = self.weights(draw(0))
+        step = 0
+        epoch = 0
+        while step < total:
+            texts = draw(epoch)
+            epoch += 1
+            for rows in batches([len(ids) for ids in texts.ids], recipe.batch, generator):
+                if step >= total:
+                    break
+                part = step/max(total, 1)
+                scale = min(part/recipe.warmup, 0.5*(1 + np.cos(np.pi*max(0, part - recipe.warmup)/(1 - recipe.warmup))))
+                for group, base in zip(optimizer.param_groups, bases):
+                    group['lr'] = base*max(scale, 1/total)
+                self.loss(texts, rows, weights, shift).backward()
+                torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+                optimizer.step()
+                optimizer.zero_grad()
+                with torch.no_grad():
+                    for name, value in self.model.named_parameters():
+                        if name in average:
+                            average[name].lerp_(value, 1 - min(recipe.average, (step + 1)/(step + 10)))
+                step += 1
+                if step % 50 == 0:
+                    print(f'  step {step}/{total}', file=sys.stderr, flush=True)
+        with torch.no_grad():
+            for name, value in self.model.named_parameters():
+                if name in average:
+                    value.copy_(average[name])
+        self.steps += step
+
+    def probe(self, texts, steps):
+        "Train the head alone."
+        generator = np.random.default_rng(self.recipe.seed)
+        weights, shift = self.weights(texts)
+        for parameter in self.model.base_model.parameters():
+            parameter.requires_grad_(False)
+        optimizer = torch.optim.AdamW(self.model.classifier.parameters(), lr=1e-2)
+        for rows in batches([len(ids) for ids in texts.ids], self.recipe.batch, generator)[:steps]:
+            self.loss(texts, rows, weights, shift).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        for parameter in self.model.base_model.parameters():
+            parameter.requires_grad_(True)
+        self.model.get_input_embeddings().weight.requires_grad_(not self.recipe.freeze)
+
+
+def macro_f1(scores, texts, bias=0):
+    "Macro-F1 of log-probabilities."
+    return emotion_scores(texts.labels, (scores + bias).argmax(1))['macro_f1']
+
+
+def fit_bias(scores, texts):
+    "One bias per class that makes macro-F1 largest, by coordinate search; the first class keeps 0."
+    bias = np.zeros(len(LABELS))
+    for width in (0.4, 0.2, 0.1):
+        for _ in range(3):
+            for k in range(1, len(LABELS)):
+                tries = [bias + width*move*np.eye(len(LABELS))[k] for move in (0, -1, 1, -2, 2)]
+                bias = max(tries, key=lambda b: np.mean([macro_f1(scores[t], texts[t], b) for t in texts]))
+    return bias
+
+
+def crossed(scores, texts):
+    "Macro-F1 with a bias fitted on the other half of the texts, and the mean bias."
+    halves = {name: np.arange(len(part)) % 2 for name, part in texts.items()}
+    found, total = [], {name: np.array(values, copy=True) for name, values in scores.items()}
+    for half in (0, 1):
+        rows = {name: np.flatnonzero(halves[name] != half) for name in texts}
+        bias = fit_bias({n: scores[n][r] for n, r in rows.items()}, {n: texts[n].take(r) for n, r in rows.items()})
+        found.append(bias)
+        for name in texts:
+            total[name][halves[name] == half] += bias
+    return {name: macro_f1(total[name], texts[name]) for name in texts}, np.mean(found, 0)
+
+
+def run_recipe(recipe, start, data):
+    "Train by a recipe and judge it."
+    train_en, train_vi, validation = data
+    generator = np.random.default_rng(recipe.seed)
+    english = train_en.take(generator.permutation(len(train_en))[:recipe.english])
+    vietnamese = train_vi.take(np.random.default_rng(0).permutation(len(train_vi))[:recipe.vietnamese])
+    begun = time.time()
+    run = Run(recipe, start)
+    row = dataclasses.asdict(recipe) | {'phase1': None}
+    if recipe.epochs:
+        run.train(lambda epoch: english, recipe.epochs, recipe.rate, recipe.probe)
+        row['phase1'] = {name: macro_f1(log_probs(run.model, part), part) for name, part in validation.items()}
+
+    def draw(epoch):
+        count = round(recipe.replay*len(english))
+        rows = np.random.default_rng((recipe.seed, epoch)).permutation(len(english))[:count]
+        return vietnamese + english.take(rows)
+
+    if recipe.epochs2:
+        run.train(draw, recipe.epochs2, recipe.rate if recipe.mixed and not recipe.epochs else recipe.rate2)
+    minutes = (time.time() - begun)/60
+    scores = {name: log_probs(run.model, part) for name, part in validation.items()}
+    row['final'] = {name: macro_f1(scores[name], part) for name, part in validation.items()}
+    row['with_bias'], bias = crossed(scores, validation)
+    row['bias'] = [round(float(b), 2) for b in bias]
+    return row | {'minutes': round(minutes, 1), 'steps': run.steps}
+
+
+def main():
+    "Run the recipes that are not in the file yet."
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('start', type=Path)
+    parser.add_argument('out', type=Path)
+    parser.add_argument('names', nargs='*', default=None)
+    parser.add_argument('--seeds', type=int, nargs='*', default=[0])
+    parser.add_argument('--vietnamese', default='bundled:vi')
+    parser.add_argument('--phase1', action='store_true', help='phase 1 alone')
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    file = args.out/'recipes.jsonl'
+    done = set()
+    if file.is_file():
+        done = {(row['name'], row['seed']) for row in map(json.loads, file.read_text('utf8').splitlines())}
+    data = load_texts(EmotionClassifier.load(args.start), os.environ['GOEMOTIONS_DIR'], args.vietnamese)
+    for seed in args.seeds:
+        for name in args.names or RECIPES:
+            recipe = dataclasses.replace(RECIPES[name], seed=seed)
+            title = name
+            if args.phase1:
+                recipe = dataclasses.replace(recipe, epochs2=0)
+                title = f'phase 1, {name}'
+            if (title, seed) in done:
+                continue
+            print(f'{title}, seed {seed}', file=sys.stderr, flush=True)
+            row = run_recipe(recipe, args.start, data)
+            with file.open('a', encoding='utf8') as lines:
+                lines.write(json.dumps({'name': title} | row) + '\n')
+            shown = {k: row[k] for k in ('phase1', 'final', 'with_bias', 'minutes')}
+            print(json.dumps({'name': title, 'seed': seed} | shown), flush=True)
+
+
+if __name__ == '__main__':
+    main()
