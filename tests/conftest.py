@@ -15,6 +15,8 @@ ENV.pop('HF_TOKEN', None)
 
 def emotion(*args, cwd=None, env=ENV, **kwargs):
     "Run the command to its end: exit code, stdout, stderr."
+    if 'input' not in kwargs:
+        kwargs.setdefault('stdin', subprocess.DEVNULL)  # what runs the tests may have a pipe there, which predict would read
     return subprocess.run([EMOTION, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, **kwargs)
 
 

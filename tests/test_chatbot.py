@@ -2,6 +2,7 @@
 import json, re, shlex, signal, subprocess, sys, threading, urllib.error, urllib.request
 from contextlib import contextmanager
 from pathlib import Path
+import psutil
 import pytest
 from conftest import ENV, ROOT
 from test_package import dist  # noqa: F401, a fixture
@@ -68,6 +69,34 @@ def test_a_wrong_folder_ends_in_one_line(outputs, tmp_path, what):
         (folder/'canary.json').write_text('{}')
     done = subprocess.run([sys.executable, CHATBOT/'server.py', '--model_path', folder, '--port', '0'], env=ENV, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr.count('\n')) == (2, '', 1) and done.stderr.startswith('server: ') and str(folder) in done.stderr
+
+
+@pytest.mark.parametrize('arguments', ['--threads -1', '--threads 0', '--abstain_below 2', '--abstain_below nan', '--port -1', '--port 65536',
+                                       '--most_waiting -1', '--grace -1', '--grace inf'])
+def test_numbers_have_bounds(arguments):
+    "Before a model is opened."
+    done = subprocess.run([sys.executable, CHATBOT/'server.py', '--model_path', 'x', *arguments.split()], env=ENV, capture_output=True, text=True)
+    assert done.returncode == 2 and 'Traceback' not in done.stderr
+    assert re.search('is not a (whole )?number', done.stderr.splitlines()[-1])
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='prctl(2) is of Linux')
+def test_the_pages_server_ends_with_the_page(outputs):
+    "Its own cell starts a server in a process that is killed, as a run of the page may be."
+    page = json.loads((ROOT/'nbs/09_deployment.ipynb').read_text('utf8'))
+    cells = [''.join(cell['source']) for cell in page['cells']]
+    start = next(cell for cell in cells if 'def start(' in cell)
+    imports = next(cell for cell in cells if 'import atexit' in cell).split('import pandas')[0]
+    code = f"{imports}\nfrom pathlib import Path\nint8, chatbot = Path({str(outputs/'int8')!r}), Path({str(CHATBOT)!r})\n{start}\nserver, _ = start()\nprint(server.pid, flush=True)\nserver.wait()"
+    parent = subprocess.Popen([sys.executable, '-c', code], env=ENV, stdout=subprocess.PIPE, text=True)
+    try:
+        child = psutil.Process(int(parent.stdout.readline()))
+        assert 'server.py' in ' '.join(child.cmdline())
+    finally:
+        parent.kill()
+        parent.communicate()
+    gone, _ = psutil.wait_procs([child], timeout=10)
+    assert gone or child.status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_taken_port_ends_in_one_line(outputs):

@@ -17,7 +17,7 @@ def dist(tmp_path_factory):
 def test_contents(dist):
     wheel = zipfile.ZipFile(next(dist.glob('*.whl'))).namelist()
     sdist = tarfile.open(next(dist.glob('*.tar.gz'))).getnames()
-    for name in ('configs/default.yaml', 'configs/quickstart.yaml', 'samples/en.csv', 'samples/vi.csv', 'suite/en.yaml', 'suite/vi.yaml', 'predict.py', 'cli.py'):
+    for name in ('configs/default.yaml', 'configs/quickstart.yaml', 'samples/en.csv', 'samples/vi.csv', 'suite/en.yaml', 'suite/vi.yaml', 'predict.py', 'cli.py', '__main__.py'):
         assert f'emotion_detection/{name}' in wheel and any(n.endswith(f'/emotion_detection/{name}') for n in sdist)
     assert any(n.endswith('/settings.ini') for n in sdist) and not any('nbs/' in n or 'tests/' in n for n in wheel)
 
@@ -33,6 +33,8 @@ def test_wheel_predicts_in_an_empty_environment(dist, outputs, tmp_path):
     command = [python.with_name('emotion'), 'predict', '--model_path']
     done = subprocess.run([*command, outputs/'int8', '--onnx', '--text', 'Cảm ơn bạn nhiều!', '--json'], env=ENV, capture_output=True, text=True, cwd=tmp_path)
     assert json.loads(done.stdout)['label'] == 'positive', done.stderr
+    done = subprocess.run([python, '-m', 'emotion_detection', '--version'], env={k: v for k,v in ENV.items() if k != 'PYTHONPATH'}, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout.split()[0]) == (0, 'emotion_detection'), done.stderr
     done = subprocess.run([python.with_name('emotion'), 'doctor', '--model_path', outputs/'int8', '--json'], env=ENV, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and all(c['ok'] for c in json.loads(done.stdout)['checks']), done.stderr
     done = subprocess.run([*command, outputs/'final_model', '--text', 'hi'], env=ENV, capture_output=True, text=True, cwd=tmp_path)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import pytest
 from conftest import EMOTION, ENV, emotion
@@ -28,6 +29,12 @@ def predict(model, *args, stdin=None, env=ENV, **kwargs):
     return subprocess.run(command, input=stdin, env=env, capture_output=True, text=True, encoding='utf8', timeout=120, **kwargs)
 
 
+def rows_of(path):
+    "Rows of a csv file."
+    with path.open(encoding='utf8', newline='') as file:
+        return list(csv.DictReader(file))
+
+
 def objects(done):
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -43,6 +50,10 @@ def objects(done):
     (['--text', '-_-'], '', ['-_-']),
     (['--text', '--text-like', '--text', '-1 điểm'], '', ['--text-like', '-1 điểm']),
     (['--text=-_-'], '', ['-_-']),
+    (['--text', '-'], '', ['-']),
+    (['--text', '--'], '', ['--']),
+    (['--text=--'], '', ['--']),
+    (['--text', '-1', '--text=--json'], '', ['-1', '--json']),
 ])
 def test_where_texts_come_from(model, args, stdin, texts):
     assert [answer['text'] for answer in objects(predict(model, '--json', *args, stdin=stdin))] == texts
@@ -96,11 +107,45 @@ def test_nested_values_and_missing_keys(model, tmp_path):
     assert predict(model, '--input', tmp_path/'a.jsonl', '--output', tmp_path/'out.csv').returncode == 0
     with (tmp_path/'out.csv').open(encoding='utf8', newline='') as file:
         assert [(row['tags'], row['n']) for row in csv.DictReader(file)] == [('["x"]', '1'), ('', '2')]
+
+
+def test_a_late_key_gets_a_column(model, tmp_path):
+    "Also one that only rows after the first have: nothing is answered in vain."
     (tmp_path/'b.jsonl').write_text('{"text": "a"}\n{"text": "b", "late": 2}\n')
-    done = predict(model, '--input', tmp_path/'b.jsonl', '--output', tmp_path/'late.csv')
-    assert done.returncode == 2
-    assert "row 2 has a key 'late'" in done.stderr
-    assert not (tmp_path/'late.csv').exists()
+    assert predict(model, '--input', tmp_path/'b.jsonl', '--output', tmp_path/'late.csv').returncode == 0
+    assert [row['late'] for row in rows_of(tmp_path/'late.csv')] == ['', '2']
+    assert {file.name for file in tmp_path.iterdir()} == {'b.jsonl', 'late.csv'}
+
+
+def test_a_first_row_that_is_skipped_costs_no_columns(model, tmp_path):
+    (tmp_path/'a.csv').write_text('id,text\n1,a,b\n2,ok\n')
+    done = predict(model, '--input', tmp_path/'a.csv', '--output', tmp_path/'out.csv', '--on_error', 'skip')
+    assert done.returncode == 1, done.stderr
+    assert [(row['id'], row['error'][:5]) for row in rows_of(tmp_path/'out.csv')] == [('', 'row 1'), ('2', '')]
+
+
+@pytest.mark.parametrize('row, kept', [
+    ({'label': 1, 'id': 2}, {'input_label': 1, 'id': 2}),
+    ({'label': 1, 'input_label': 2}, {'input_input_label': 1, 'input_label': 2}),
+    ({'input_label': 2, 'label': 1}, {'input_label': 2, 'input_input_label': 1}),
+    ({'scores': [1], 'positive': 0, 'error': 'x'}, {'input_scores': [1], 'input_positive': 0, 'input_error': 'x'}),
+])
+def test_names_of_own_columns(row, kept):
+    "What does not clash keeps its name, in whichever order the columns come."
+    assert cli.own_columns({'text': 'a'} | row) == kept
+
+
+def test_a_new_name_is_said(model, tmp_path):
+    (tmp_path/'a.csv').write_text('text,label\nok,x\n')
+    done = predict(model, '--input', tmp_path/'a.csv', '--json')
+    assert objects(done)[0]['input_label'] == 'x'
+    assert "'label' of the input is 'input_label' in the output" in done.stderr
+
+
+def test_numbers_that_json_does_not_know(model, tmp_path):
+    (tmp_path/'a.jsonl').write_text('{"text": "a", "n": NaN, "m": [-Infinity, 1e999]}\n')
+    line = predict(model, '--input', tmp_path/'a.jsonl', '--json').stdout
+    assert json.loads(line, parse_constant=pytest.fail)['m'] == [None, None]
 
 
 BAD_ROWS = {
@@ -110,15 +155,17 @@ BAD_ROWS = {
     'no text': ('jsonl', '{"text": "ok"}\n{"txt": "a"}\n{"text": "ok"}\n', 2),
     'a number': ('jsonl', '{"text": "ok"}\n{"text": 5}\n{"text": "ok"}\n', 2),
     'null': ('jsonl', '{"text": "ok"}\n{"text": null}\n{"text": "ok"}\n', 2),
+    'nested': ('jsonl', '{"text": "ok"}\n{"text": "a", "x": ' + '[' * 400 + ']' * 400 + '}\n{"text": "ok"}\n', 2),
+    'Latin-1': ('csv', b'text\nok\ncaf\xe9\nok\n', 2),
     'blank': ('jsonl', '{"text": "ok"}\n{"text": "  "}\n{"text": "ok"}\n', 2),
 }
 
 
 @pytest.mark.parametrize('name', BAD_ROWS)
 def test_a_bad_row_ends_the_work_or_is_skipped(model, tmp_path, name):
-    "stop: exit code 2, the row named, nothing written. skip: every other row answered, this one with its reason, in its place."
+    "stop: exit code 2, the row named, nothing written. skip: every other row answered, this one with its reason in its place, exit code 1."
     ending, content, bad = BAD_ROWS[name]
-    (tmp_path/f'a.{ending}').write_text(content)
+    (tmp_path/f'a.{ending}').write_bytes(content if isinstance(content, bytes) else content.encode())
     arguments = ['--input', tmp_path/f'a.{ending}', '--output', tmp_path/'out.jsonl']
     done = predict(model, *arguments)
     assert done.returncode == 2
@@ -127,7 +174,7 @@ def test_a_bad_row_ends_the_work_or_is_skipped(model, tmp_path, name):
     assert [line[:8] for line in done.stderr.splitlines() if not line.startswith('note: ')] == ['emotion:']
     assert [p.name for p in tmp_path.iterdir()] == [f'a.{ending}']
     done = predict(model, *arguments, '--on_error', 'skip')
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     assert '1 of 3 rows skipped' in done.stderr
     rows = [json.loads(line) for line in (tmp_path/'out.jsonl').read_text('utf8').splitlines()]
     assert [row['label'] is None for row in rows] == [False, True, False]
@@ -140,7 +187,7 @@ def test_a_bad_row_after_thousands(model, tmp_path):
     rows[2900] = '2900,'
     (tmp_path/'a.csv').write_text('id,text\n' + '\n'.join(rows) + '\n')
     done = predict(model, '--input', tmp_path/'a.csv', '--output', tmp_path/'out.jsonl', '--on_error', 'skip', '--quiet')
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     found = [json.loads(line) for line in (tmp_path/'out.jsonl').read_text('utf8').splitlines()]
     assert [row['id'] for row in found] == [str(n) for n in range(3000)]
     assert [row['id'] for row in found if row['error']] == ['2900']
@@ -150,8 +197,9 @@ def test_a_bad_row_after_thousands(model, tmp_path):
     (['--threads', '-1'], 'at least 1'), (['--threads', '0'], 'at least 1'), (['--threads', 'two'], 'whole number'),
     (['--abstain_below', '2'], 'from 0 to 1'), (['--abstain_below', 'nan'], 'from 0 to 1'),
     (['--text', ''], '--text is empty'), (['--text', ' \t'], '--text is empty'), (['--text'], 'expected one argument'),
-    (['--input', '/nowhere/a.csv'], 'there is no file'), (['--input', '.'], '.csv'), (['--input_format', 'xls'], 'invalid choice'),
-    (['--on_error', 'never'], 'invalid choice'),
+    (['--input', '/nowhere/a.csv'], 'there is no file'), (['--input', '.'], 'is a folder'), (['--input_format', 'xls'], 'invalid choice'),
+    (['--on_error', 'never'], 'invalid choice'), (['--model_path=--', '--text', 'hi'], 'no folder --'),
+    (['--threads', '1.5'], 'whole number'), (['--threads', '9' * 5000], 'whole number'), (['--abstain_below', '-0.1'], 'from 0 to 1'),
 ])
 def test_bad_arguments(model, args, words):
     more = [] if any(a in args for a in ('--text', '--input')) else ['--text', 'hi']
@@ -189,7 +237,8 @@ def test_a_stdout_that_lacks_letters(model, encoding):
 
 @pytest.mark.parametrize('redirect, code, words', [
     ('>&-', 2, 'standard output is closed'), ('>/dev/full', 1, 'No space left'), ('--input - <&-', 2, 'standard input is closed'),
-    ('--input - </dev/null', 2, 'no texts'), ('2>&-', 0, ''),
+    ('--input - </dev/null', 2, 'no texts'), ('2>&-', 0, ''), ('2>/dev/full', 0, ''), ('--threads 5000 2>/dev/full', 0, ''),
+    ('<&-', 0, ''), ('>&- 2>&-', 2, ''), ('--help >/dev/full', 1, 'No space left'), ('--help >&-', 0, ''),
 ])
 def test_closed_and_full_streams(model, redirect, code, words):
     line = f'{EMOTION} predict --model_path {model} --text hi {redirect}'
@@ -199,6 +248,37 @@ def test_closed_and_full_streams(model, redirect, code, words):
     assert done.returncode == code, done.stderr
     assert words in done.stderr
     assert 'Traceback' not in done.stderr
+
+
+def test_a_lost_reader_of_stderr_costs_no_answers(model, tmp_path):
+    "The note about threads meets a pipe that nobody reads; the answers are on stdout all the same."
+    (tmp_path/'in.txt').write_text('ok\n' * 300)
+    read, write = os.pipe()
+    os.close(read)
+    command = [EMOTION, 'predict', '--model_path', model, '--threads', '5000', '--input', tmp_path/'in.txt']
+    done = subprocess.run(command, env=ENV, stdout=subprocess.PIPE, stderr=write, text=True, stdin=subprocess.DEVNULL)
+    os.close(write)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 300)
+
+
+@pytest.mark.parametrize('head, words', [
+    (b'PK\x03\x04\x14\x00 cut', 'zip archive'), (b'PK\x01 cut', "no column 'text'"), (b'te\x1b[31mxt\nhi\n', 'te\\x1b[31mxt'),
+    (b'"a\nb"\nhi\n', 'columns are a b,'), (b'\x1f\x8bcut', 'cannot be unpacked'), (b'\xff\xfet\x00', 'UTF-16'),
+])
+def test_a_file_that_is_no_table(model, tmp_path, head, words):
+    "One line, and nothing in it that controls a terminal."
+    (tmp_path/'a.csv').write_bytes(head)
+    done = predict(model, '--input', tmp_path/'a.csv')
+    assert (done.returncode, done.stdout) == (2, '')
+    assert words in done.stderr
+    assert done.stderr.splitlines()[-1].startswith('emotion: ')
+    assert all(line.isprintable() for line in done.stderr.splitlines())
+
+
+def test_an_argument_is_utf8_whatever_the_locale(model):
+    env = ENV | {'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0'}
+    done = predict(model, '--text', 'Cảm ơn', '--json', env=env)
+    assert objects(done) == objects(predict(model, '--text', 'Cảm ơn', '--json'))
 
 
 def test_help_without_arguments():
@@ -218,6 +298,9 @@ def test_main_leaves_the_process_as_it_was(model, capsys):
     def mine(number, frame): pass
     before = signal.signal(signal.SIGTERM, mine)
     environment = dict(os.environ)
+    argv = list(sys.argv)
+    filters = list(warnings.filters)
+    streams = sys.stdin, sys.stdout, sys.stderr
     errors = sys.stdout.errors
     try:
         assert cli.main(['predict', '--model_path', str(model), '--text', 'hi']) == 0
@@ -227,6 +310,13 @@ def test_main_leaves_the_process_as_it_was(model, capsys):
         signal.signal(signal.SIGTERM, before)
     assert dict(os.environ) == environment
     assert sys.stdout.errors == errors
+    assert (sys.stdin, sys.stdout, sys.stderr) == streams
+    assert (sys.argv, warnings.filters) == (argv, filters)
+
+
+def test_main_returns_the_code_of_help(capsys):
+    "It does not end the notebook that calls it."
+    assert cli.main(['--help']) == cli.main(['--version']) == cli.main([]) == 0
 
 
 def test_main_in_a_thread(model, capsys):

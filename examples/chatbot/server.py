@@ -7,6 +7,7 @@ GET  /live     200 while the process is well, however busy it is
 import argparse, asyncio, json, socket, sys
 from concurrent.futures import ThreadPoolExecutor
 from aiohttp import web
+from emotion_detection.cli import number, sensible_threads
 from emotion_detection.files import InputError
 from emotion_detection.predict import LONG, MODES, EmotionPredictor
 
@@ -54,16 +55,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--model_path', required=True, help='ONNX folder, such as outputs/int8_trimmed')
     parser.add_argument('--host', default='127.0.0.1')
-    parser.add_argument('--port', type=int, default=8080, help='0: any free one')
+    parser.add_argument('--port', type=number(0, 65535), default=8080, help='0: any free one')
     parser.add_argument('--reuse_port', action='store_true', help='several processes on one port; the kernel shares requests out')
-    parser.add_argument('--threads', type=int, help='default: the processors this process may use')
+    parser.add_argument('--threads', type=number(1), help='default: the processors this process may use')
     parser.add_argument('--mode', choices=MODES, default=MODES[0])
     parser.add_argument('--long', choices=LONG, default=LONG[0])
-    parser.add_argument('--abstain_below', type=float, help='no label for answers under this confidence')
-    parser.add_argument('--most_waiting', type=int, default=64, help='requests that may wait for a thread; further ones get a 503')
-    parser.add_argument('--grace', type=float, default=20., help='seconds for the requests at work when the process is told to end')
+    parser.add_argument('--abstain_below', type=number(0, 1, float), help='no label for answers under this confidence')
+    parser.add_argument('--most_waiting', type=number(0), default=64, help='requests that may wait for a thread; further ones get a 503')
+    parser.add_argument('--grace', type=number(0, 3600, float), default=20., help='seconds for the requests at work when the process is told to end')
     args = parser.parse_args()
-    try: predictor = EmotionPredictor(args.model_path, True, args.threads, args.mode, args.long, args.abstain_below)
+    try: predictor = EmotionPredictor(args.model_path, True, sensible_threads(args.threads), args.mode, args.long, args.abstain_below)
     except InputError as e: print(f'server: {e}', file=sys.stderr); return 2
     predictor(['ok', 'cảm ơn'])  # opening asked the canary, on all threads at once; this opens what single threads use
     for licence in predictor.licences: print(f'server: training data licensed {licence}', file=sys.stderr)
