@@ -192,6 +192,7 @@ def open_session(
 
 def _reason(held, error):
     "Why a graph cannot be loaded, in words where the reason is a common one"
+    error = error.replace(f'/proc/self/fd/{held.graph.number}', str(held.path))
     if held.data and 'out of bounds' in error:
         return f"{held.path} needs more weights than {', '.join(held.data)} holds; copy the folder again"
     return f"{held.path} is not a model that ONNX Runtime can load ({_line(error)})"
