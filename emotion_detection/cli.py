@@ -392,7 +392,7 @@ def cmd_predict(args):
         for name,new in rows.renamed.items():
             print(f'note: {name!r} of the input is {new!r} in the output', file=sys.stderr)
     if rows.skipped:
-        raise GateError(f"{rows.skipped} of {rows.skipped + rows.answers} rows skipped, see the field error")
+        print(f"{rows.skipped} of {rows.skipped + rows.answers} rows skipped, see the field error", file=sys.stderr)
 
 # %% ../nbs/08_cli.ipynb #ec8c71d5
 def show_answers(
