@@ -59,8 +59,9 @@ def test_errors(tmp_path, how, crash):
     home.mkdir()
     more, env = given(how, home)
     if crash == 'a bug':  # an exception that nobody foresaw, raised deep inside
-        (tmp_path/'sitecustomize.py').write_text('import datasets\ndef broken(*args, **kwargs): raise ZeroDivisionError("deep inside")\ndatasets.load_dataset = broken\n')
+        (tmp_path/'sitecustomize.py').write_text('import datasets\ndef broken(*args, **kwargs): raise ZeroDivisionError("deep inside")\ndatasets.table.InMemoryTable = broken\n')
         env['PYTHONPATH'] = str(tmp_path)
     done = emotion('data', '--config', 'quickstart', *(['--set=data.phase1.source=owner/gated'] if crash == 'bad input' else []), *more, env=env, cwd=tmp_path)
     assert done.returncode == (2 if crash == 'bad input' else 1)
+    assert ('deep inside' in done.stderr) == (crash == 'a bug')
     assert ('Traceback' in done.stderr) == (crash == 'a bug') and TOKEN not in done.stderr + done.stdout
