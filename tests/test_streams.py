@@ -163,7 +163,7 @@ BAD_ROWS = {
 
 @pytest.mark.parametrize('name', BAD_ROWS)
 def test_a_bad_row_ends_the_work_or_is_skipped(model, tmp_path, name):
-    "stop: exit code 2, the row named, nothing written. skip: every other row answered, this one with its reason in its place, exit code 1."
+    "stop: exit code 2, the row named, nothing written. skip: every other row answered, this one with its reason in its place, exit code 0."
     ending, content, bad = BAD_ROWS[name]
     (tmp_path/f'a.{ending}').write_bytes(content if isinstance(content, bytes) else content.encode())
     arguments = ['--input', tmp_path/f'a.{ending}', '--output', tmp_path/'out.jsonl']
