@@ -25,7 +25,7 @@ from .files import InputError, file_hash, file_hashes, read_json, refuse_pointer
 from .text import NORMALISER_VERSION
 
 # %% ../nbs/04a_artefact.ipynb #f1697b79
-from .files import is_there, note_made, user_path
+from .files import is_there, note_made, unreadable, user_path
 
 # %% ../nbs/04a_artefact.ipynb #c2b8d1e3
 def _marks(found):
@@ -40,6 +40,7 @@ class HeldFile:
         self.path, self.number, self.sha256 = Path(path), None, None
         try: self.number = os.open(path, os.O_RDONLY | getattr(os, 'O_BINARY', 0))
         except FileNotFoundError: raise InputError(f"{path} is missing; copy or make the folder again") from None
+        except PermissionError: raise unreadable(path) from None
         except OSError as e: raise InputError(f"{path} cannot be read: {e.strerror}") from None
         self.marks = _marks(os.fstat(self.number))
 
@@ -75,6 +76,7 @@ def chunks(self:HeldFile,
 def _piece(self:HeldFile, count, at):
     "One piece; a failing disk is the file's fault, not the reader's"
     try: return _read_at(self.number, count, at)
+    except PermissionError: raise unreadable(self.path) from None
     except OSError as e: raise InputError(f"{self.path} cannot be read: {e.strerror}") from None
 
 @patch
