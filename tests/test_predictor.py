@@ -251,7 +251,7 @@ except Exception as e: print(type(e).__name__, e)
 '''
     done = subprocess.run([sys.executable, '-c', code], env=ENV, capture_output=True, text=True)
     said = done.stdout.splitlines()
-    assert len(said) == 2 and said[0].startswith('InputError'), (done.stdout, done.stderr)
+    assert len(said) == 2 and said[0].startswith('Unreadable'), (done.stdout, done.stderr)
     assert all(file in line and 'may not be read' in line for line in said), said
 
 
