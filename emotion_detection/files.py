@@ -156,9 +156,9 @@ def file_hashes(
     folder:str|os.PathLike,
     leave_out:Iterable[str]=('seal.json',), # Names of files that do not count
 )->dict[str,str]: # Path within the folder to sha256
-    "What a folder holds, the mark aside."
+    "What a folder holds, its own mark aside."
     folder = user_path(folder)
-    files = [f for f in files_of(folder) if f.name not in (*leave_out, MARK)]
+    files = [f for f in files_of(folder) if f != folder/MARK and f.name not in leave_out]
     return {f.relative_to(folder).as_posix(): file_hash(f) for f in files}
 
 def write_mark(

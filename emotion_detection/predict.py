@@ -21,7 +21,7 @@ from fastcore.basics import patch
 from tokenizers import Encoding, Tokenizer
 from .artefact import MANIFEST, Snapshot, as_snapshot, check_hashes, check_sizes, read_canary, read_manifest
 from .data_mapping import ID2LABEL, LABELS
-from .files import InputError, refuse_pointers, require, require_files
+from .files import InputError, Unreadable, refuse_pointers, require, require_files
 from .runtime import HeldGraph, OnnxModel, cpu_count, cpu_facts, find_onnx, forks
 from .tables import is_table, table_texts, with_answers
 from .text import NORMALISER_VERSION, normalise, refuse_one
@@ -163,6 +163,7 @@ class EmotionPredictor:
 @patch
 def _refuse(self:EmotionPredictor, why, way_out=''):
     "Unless the user takes the folder as it is"
+    if isinstance(why, Unreadable): raise why
     if not self.options['allow_mismatch']: raise InputError(f"{why}{way_out}; --allow_mismatch takes it as it is") from None
     warnings.warn(f"{why}; it is used all the same")
 

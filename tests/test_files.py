@@ -64,6 +64,16 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_a_copy_of_our_folder_in_our_folder(tmp_path):
+    "Its mark is one file more of the outer one, which is replaced as before."
+    with new_folder(tmp_path/'inner') as new:
+        (new/'a').touch()
+    for _ in range(2):
+        with new_folder(tmp_path/'outer') as new:
+            shutil.copytree(tmp_path/'inner', new/'inner')
+    assert {p.name for p in (tmp_path/'outer/inner').iterdir()} == {'a', MARK}
+
+
 EXPORT = ['export', '--model_path', 'dz/final_model', '--output_dir']
 EVALUATE = ['evaluate', '--config', 'quickstart', '--model_path', 'dz/final_model', '--output_dir']
 BEHAVIOUR = ['behaviour', '--model_path', 'dz/final_model', '--output_dir']

@@ -5,7 +5,7 @@
 import json, os, re, signal, subprocess, sys, threading, time
 from collections import Counter
 import pytest
-from conftest import EMOTION, ENV, emotion
+from conftest import EMOTION, ENV, emotion, error_lines
 from emotion_detection.files import InputError, lock, new_file, new_folder
 
 ROUNDS = int(os.environ.get('EMOTION_ROUNDS', 1))
@@ -67,15 +67,16 @@ def until(condition, seconds=60):
 
 
 @pytest.mark.parametrize('sig', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_prediction_frees_its_output(untrained, tmp_path, sig):
+def test_a_stopped_prediction_frees_its_output(untrained, tmp_path, request, sig):
     "Ctrl-C and SIGTERM leave nothing; kill -9 leaves a lock and a begun file, which the next one takes over and removes."
     (tmp_path/'in.txt').write_text('hello there\n'*200_000)
     def listen(): signal.signal(signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen([EMOTION, 'predict', '--model_path', untrained/'onnx', '--input', 'in.txt', '--output', 'out.jsonl'], cwd=tmp_path, env=ENV,
                                stderr=subprocess.DEVNULL, preexec_fn=listen)
+    request.addfinalizer(process.kill)
     until(lambda: list(tmp_path.glob('out.jsonl.*.partial')))
     second = emotion('predict', '--model_path', untrained/'onnx', '--text', 'hi', '--output', 'out.jsonl', cwd=tmp_path)
-    assert second.returncode == 2 and f'in use by process {process.pid};' in second.stderr and second.stderr.count('\n') == 1, second.stderr
+    assert second.returncode == 2 and f'in use by process {process.pid};' in second.stderr and len(error_lines(second)) == 1, second.stderr
     process.send_signal(sig)
     process.wait()
     left = {p.name for p in tmp_path.iterdir()} - {'in.txt'}
