@@ -92,7 +92,7 @@ def bench_train(
 )->pd.DataFrame: # One row per encoder and recipe; times are medians over rounds
     "Both recipes on the configuration's encoder, and on XLM-R base in bf16 where there is a GPU."
     train = DataModule(config.data.phase1).train
-    start = start_classifier(config.model_copy(update={'model': config.model.model_copy(update={'max_length': 128})}), train.text)
+    start = start_classifier(config.model_copy(update={'model': config.model.model_copy(update={'max_length': 128})}), {'en': train.text})
     tokenizer, batch = start.tokenizer, config.phase1.per_device_train_batch_size or 8
     both = recipes(train, tokenizer, 128, batch, config.seed)
     out = [_rows(start.model, 'configuration, FP32', tokenizer, both, steps, rounds)]

@@ -482,7 +482,7 @@ def cmd_quantize(args):
 def cmd_trim(args):
     "Keep the tokens that the training texts of a configuration need, and prove that nothing else changes."
     require('torch', 'train', 'trimming')
-    from emotion_detection.pipeline import by_language
+    from emotion_detection.data import by_language
     from emotion_detection.trimming import trim_model
     check_first(args, 'trimmed')
     config, data = dev_data(args)
@@ -620,7 +620,7 @@ def number(
 _TOKEN_HELP = 'Hub token. Prefer the variable HF_TOKEN or a cached login: arguments show in process lists'
 
 def _config_arguments(p, required=True):
-    p.add_argument('--config', required=required, help='default, compact, quickstart, or the path of a YAML file')
+    p.add_argument('--config', required=required, help='default, small, compact, quickstart, or the path of a YAML file')
     p.add_argument('--set', action='append', default=[], metavar='KEY=VALUE', help='change one setting, such as phase1.learning_rate=1e-5; may be repeated')
     p.add_argument('--hf_token', help=_TOKEN_HELP)
 

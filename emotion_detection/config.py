@@ -46,7 +46,7 @@ class DataSection(Section):
 class LossSection(Section):
     "See `BalancedCrossEntropyLoss`."
     label_smoothing:float = Field(0.1, ge=0, lt=1)
-    class_weights:bool = True # Weigh classes by inverse frequency
+    class_weights:bool = True # Weigh classes by inverse frequency, in each language by its own
     weight_cap:float = Field(3.0, gt=0) # Largest class weight
 
 # %% ../nbs/02a_config.ipynb #94973a60
@@ -73,7 +73,8 @@ class QuantizationSection(Section):
 # %% ../nbs/02a_config.ipynb #5434ed3f
 class TrimmingSection(Section):
     "A vocabulary for the languages at hand."
-    enabled:bool = True # Trim after the export, where the vocabulary is larger than `vocab_size`
+    enabled:bool = True # Trim where the vocabulary is larger than `vocab_size`
+    when:Literal['before','after'] = 'after' # Before phase 1: what will be kept is trained, in fewer bytes; after the export: the full vocabulary is there as well
     vocab_size:int = Field(40_000, ge=1) # Tokens to keep, if the needed ones are not more
     all_characters:bool = True # Keep the single characters of all scripts; `False`: of the training texts' scripts
 
@@ -108,6 +109,7 @@ class Config(Section):
     export:ExportSection = ExportSection()
     quantization:QuantizationSection = QuantizationSection()
     trimming:TrimmingSection = TrimmingSection()
+    shift_decision:bool = False # After phase 2, shift the decision between the classes where the dev texts show that this helps
 
 # %% ../nbs/02a_config.ipynb #caaa4999
 class _Loader(yaml.SafeLoader):
@@ -138,7 +140,7 @@ def parse_yaml(
 from .files import is_there, user_path
 
 # %% ../nbs/02a_config.ipynb #6dc7dd61
-CONFIGS = ('default', 'compact', 'quickstart')
+CONFIGS = ('default', 'small', 'compact', 'quickstart')
 
 def config_text(
     name:str, # A bundled name or a path; `InputError` when it is neither

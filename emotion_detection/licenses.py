@@ -10,7 +10,6 @@ __all__ = ['OPEN_LICENSES', 'license_id', 'may_show', 'license_of', 'data_licens
 import os
 import re
 from collections.abc import Iterable
-from .data_mapping import LANGUAGES
 from .files import InputError, local_name, read_json, require_files
 
 # %% ../nbs/00e_licenses.ipynb #30e80bcd
@@ -61,7 +60,8 @@ def license_of(
     "What may be done with a source."
     stated = str(source.licence or '').strip()
     if stated: return stated
-    if source.source in {f'bundled:{language}' for language in LANGUAGES}: return 'CC0 1.0'
+    if source.source.startswith('bundled:'):
+        return 'CC BY 4.0' if 'goemotions' in source.source else 'CC0 1.0'  # the translated comments are GoEmotions'
     return f'not stated ({local_name(source.source)})'
 
 # %% ../nbs/00e_licenses.ipynb #33a7a6dc

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SPECIAL_TOKENS', 'Scratch', 'unigram_tokenizer', 'train_tokenizer', 'EmotionClassifier', 'quiet_tokenizer',
-           'local_path', 'load_tokenizer']
+           'local_path', 'load_tokenizer', 'check_encoder']
 
 # %% ../nbs/02_model.ipynb #9dcb0419
 import io
@@ -23,6 +23,7 @@ from fastcore.basics import patch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, decoders, processors
 from transformers import (AutoModelForSequenceClassification, AutoTokenizer, XLMRobertaConfig,
     PretrainedConfig, XLMRobertaForSequenceClassification, XLMRobertaTokenizerFast, set_seed)
+from transformers.utils import logging as hf_logging
 from .data import HubUnreachable, from_hub, hub_commit
 from .data_mapping import ID2LABEL, LABEL2ID, LABELS
 from .files import InputError, follow_umask, is_there, refuse_pointers, require_files, user_path
@@ -192,9 +193,34 @@ def load_tokenizer(
     name = local_path(name)
     with _encoder_at(name, revision, token) as common:
         load = lambda: AutoTokenizer.from_pretrained(name, use_fast=True, **common)
-        return quiet_tokenizer(lambda: from_hub(name, load, 'model'), name, **common)
+        try: return quiet_tokenizer(lambda: from_hub(name, load, 'model'), name, **common)
+        except (AttributeError, TypeError):  # what `transformers` runs into without a file of the tokenizer
+            raise InputError(f"the encoder {name} cannot be loaded: it has no tokenizer, or a broken one; it should be in tokenizer.json") from None
 
 # %% ../nbs/02_model.ipynb #ef94492e
+def check_encoder(
+    model, # `transformers` model
+    tokenizer,
+    missing:list[str], # Names of weights that were not in the encoder's files
+    name:str, # Of the encoder, for the message
+): # `InputError` when weights are missing, or the tokenizer is another model's
+    "Do the files of an encoder belong together?"
+    inside = model.base_model_prefix + '.'
+    lost = sorted(key for key in missing if key.startswith(inside) and 'pooler' not in key)
+    if lost:
+        raise InputError(f"the encoder {name} is not whole: it has no weights {lost[0]}")
+    table = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > table:
+        raise InputError(f"the encoder {name} is mixed up: its tokenizer has {len(tokenizer):,} tokens, its weights {table:,}")
+
+@contextmanager
+def _without_hints():
+    "`transformers` explains at length that a new head is new"
+    before = hf_logging.get_verbosity()
+    hf_logging.set_verbosity_error()
+    try: yield
+    finally: hf_logging.set_verbosity(before)
+
 @patch(cls_method=True)
 def from_encoder(cls:EmotionClassifier,
     name:str, # Folder or Hub id of any `transformers` encoder; `InputError` when it cannot be loaded
@@ -207,9 +233,11 @@ def from_encoder(cls:EmotionClassifier,
     set_seed(seed)
     name = local_path(name)
     tok = load_tokenizer(name, revision, token)
-    with _encoder_at(name, revision, token) as common:
-        model = from_hub(name, lambda: AutoModelForSequenceClassification.from_pretrained(name, num_labels=len(LABELS), use_safetensors=True,
-            ignore_mismatched_sizes=True, **common), 'model')
+    with _encoder_at(name, revision, token) as common, _without_hints():
+        load = lambda: AutoModelForSequenceClassification.from_pretrained(name, num_labels=len(LABELS), use_safetensors=True,
+            ignore_mismatched_sizes=True, output_loading_info=True, **common)
+        model, found = from_hub(name, load, 'model')
+    check_encoder(model, tok, found['missing_keys'], name)
     room = getattr(model.config, 'max_position_embeddings', max_length+2) - 2
     return cls(model, tok, min(max_length, room))
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['load_phases', 'run_identity', 'difference', 'run_name', 'is_done', 'begun', 'check_run_id', 'check_checkpoints',
            'remove_checkpoints', 'sources_of', 'check_run', 'run_lock', 'open_run', 'start_classifier',
-           'start_tokenizer', 'encoder_of', 'without_paths', 'save_phase', 'train_phase1']
+           'texts_trained_on', 'start_tokenizer', 'encoder_of', 'without_paths', 'save_phase', 'train_phase1']
 
 # %% ../nbs/03_phase1.ipynb #596cda2a
 import dataclasses
@@ -16,14 +16,16 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 import matplotlib.pyplot as plt
 from accelerate.utils import broadcast_object_list
-from .config import Config
-from .data import SPLITS, DataModule, Source, check_splits
+from .config import Config, PhaseSection
+from .data import SPLITS, DataModule, Source, by_language, check_splits
 from .data_report import data_report, fingerprint, report_table
 from emotion_detection.files import (GateError, InputError, check_output, local_name, lock, new_folder, read_json,
     user_path, write_json)
 from .licenses import license_of
 from .model import EmotionClassifier, load_tokenizer, train_tokenizer
-from .trainer import Training, checkpoints_of, plot_history, processes, remove_checkpoint, train_classifier, training_summary
+from .trainer import (Training, checkpoints_of, plot_history, processes, remove_checkpoint,
+    train_classifier, training_summary)
+from .trimming import trim_classifier
 
 # %% ../nbs/03_phase1.ipynb #1eebcf62
 def load_phases(
@@ -192,13 +194,30 @@ def open_run(
 # %% ../nbs/03_phase1.ipynb #876f6019
 def start_classifier(
     config:Config,
-    texts:list[str], # Training texts of both phases; used when the encoder starts from scratch
+    texts:dict[str,list[str]], # Training texts of each language: for a tokenizer from scratch, or for the tokens to keep
     token:str|None=None, # Hub token, kept nowhere
 )->EmotionClassifier:
     "The pretrained encoder that the configuration names, or one from scratch."
     m = config.model
-    if m.name: return EmotionClassifier.from_encoder(m.name, m.max_length, m.revision, token, config.seed)
-    return EmotionClassifier.from_scratch(texts, m.scratch, m.max_length, config.seed)
+    if not m.name:
+        return EmotionClassifier.from_scratch([t for part in texts.values() for t in part], m.scratch, m.max_length, config.seed)
+    classifier = EmotionClassifier.from_encoder(m.name, m.max_length, m.revision, token, config.seed)
+    trimming = config.trimming
+    if not trimming.enabled or trimming.when == 'after' or len(classifier.tokenizer) <= trimming.vocab_size:
+        return classifier
+    return trim_classifier(classifier, texts, trimming.vocab_size, trimming.all_characters)
+
+# %% ../nbs/03_phase1.ipynb #882854b2
+def texts_trained_on(
+    section:PhaseSection,
+    data:DataModule,
+    replayed:DataModule|None=None, # Of which a share is drawn in each epoch
+)->int: # Of all its epochs; early stopping may make it less
+    "How many texts a phase goes through."
+    if (section.max_steps or 0) > 0:
+        return section.max_steps*(section.per_device_train_batch_size or 8)*(section.gradient_accumulation_steps or 1)
+    drawn = round(section.replay_fraction*len(replayed.train)) if replayed else 0
+    return round((section.num_train_epochs or 3)*(len(data.train) + drawn))
 
 # %% ../nbs/03_phase1.ipynb #b87f0406
 def start_tokenizer(
@@ -250,14 +269,16 @@ def train_phase1(
     config:Config,
     one:DataModule, # Phase 1's data
     output_dir:str|os.PathLike, # `phase1_final/` is made in it
-    vocabulary:tuple|list=(), # Further texts for a tokenizer from scratch: phase 2's training texts
+    two:DataModule|None=None, # Phase 2's data, whose training texts the tokenizer has to know as well
     token:str|None=None, # Hub token for the encoder, kept nowhere
     resume:bool=False, # Go on from the last whole checkpoint
     run_id:str|None=None, # From `open_run`
 )->Path: # The folder `phase1_final`
     "Train on phase 1 and write the model folder."
     output_dir = user_path(output_dir)
-    classifier = start_classifier(config, one.train.text + list(vocabulary), token)
-    run = train_classifier(classifier, one.train, one.validation, config.phase1, config, output_dir, 'phase 1', resume=resume)
+    both = [dm for dm in (one, two) if dm]
+    classifier = start_classifier(config, by_language(both, 'train'), token)
+    later = texts_trained_on(config.phase2, two, one) if two else 0
+    run = train_classifier(classifier, one.train, one.validation, config.phase1, config, output_dir, 'phase 1', resume=resume, later=later)
     save_phase(run, output_dir/'phase1_final', config, one, phase='phase1', run_id=run_id)
     return output_dir/'phase1_final'

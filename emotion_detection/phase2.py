@@ -12,6 +12,7 @@ from pathlib import Path
 from .config import Config
 from .data import SPLITS, DataModule
 from .data_report import check_counts
+from .decision import shift_decision
 from .files import user_path
 from .model import EmotionClassifier
 from .phase1 import (check_run, check_run_id, is_done, load_phases, open_run, remove_checkpoints,
@@ -32,9 +33,14 @@ def train_phase2(
     output_dir = user_path(output_dir)
     classifier = EmotionClassifier.load(phase1_folder)
     check_run_id(phase1_folder, run_id)
-    run = train_classifier(classifier, two.train, two.validation + one.validation, config.phase2, config, output_dir, 'phase 2',
+    validation = two.validation + one.validation
+    run = train_classifier(classifier, two.train, validation, config.phase2, config, output_dir, 'phase 2',
                            pool=one.train, draw=round(config.phase2.replay_fraction*len(one.train)), resume=resume)
-    save_phase(run, output_dir/'final_model', config, one, two, phase='phase2', run_id=run_id)
+    more = {}
+    if config.shift_decision:
+        more['decision'] = shift_decision(run.classifier, validation)
+        run.metrics = more['decision'].pop('scores')
+    save_phase(run, output_dir/'final_model', config, one, two, phase='phase2', run_id=run_id, **more)
     return output_dir/'final_model'
 
 # %% ../nbs/04_phase2.ipynb #c5f7d0e6
@@ -46,7 +52,7 @@ def _train_both(config, one, two, output_dir, token, resume):
     first, final = output_dir/'phase1_final', output_dir/'final_model'
     main = processes().is_main_process
     if not (resume and is_done(first, run_id)):
-        train_phase1(config, one, output_dir, two.train.text, token, resume, run_id)
+        train_phase1(config, one, output_dir, two, token, resume, run_id)
     if main:
         remove_checkpoints(output_dir, 'phase1')  # several GB at full size
     if not (resume and is_done(final, run_id)):

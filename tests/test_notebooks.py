@@ -130,5 +130,6 @@ def test_imports_point_down():
         module = ROOT/'emotion_detection'/f'{name}.py'
         if not module.exists(): continue
         for node in ast.walk(ast.parse(module.read_text('utf8'))):
-            if isinstance(node, ast.ImportFrom) and (node.module or '').startswith('emotion_detection.'):
-                assert order[node.module.split('.')[1]] < i, f'{name} imports {node.module}'
+            if not isinstance(node, ast.ImportFrom): continue
+            first, *rest = ('.'*node.level + (node.module or '')).replace('.', 'emotion_detection.', node.level).split('.')  # nbdev writes `from .files import …`
+            if first == 'emotion_detection' and rest and rest[0] in order: assert order[rest[0]] < i, f'{name} imports {rest[0]}'

@@ -17,7 +17,7 @@ def dist(tmp_path_factory):
 def test_contents(dist):
     wheel = zipfile.ZipFile(next(dist.glob('*.whl'))).namelist()
     sdist = tarfile.open(next(dist.glob('*.tar.gz'))).getnames()
-    for name in ('configs/default.yaml', 'configs/quickstart.yaml', 'samples/en.csv', 'samples/vi.csv', 'suite/en.yaml', 'suite/vi.yaml', 'predict.py', 'cli.py', '__main__.py'):
+    for name in ('configs/default.yaml', 'configs/quickstart.yaml', 'configs/small.yaml', 'samples/vi_more.csv', 'samples/vi_goemotions.csv', 'samples/en.csv', 'samples/vi.csv', 'suite/en.yaml', 'suite/vi.yaml', 'predict.py', 'cli.py', '__main__.py'):
         assert f'emotion_detection/{name}' in wheel and any(n.endswith(f'/emotion_detection/{name}') for n in sdist)
     assert any(n.endswith('/settings.ini') for n in sdist) and not any('nbs/' in n or 'tests/' in n for n in wheel)
 
