@@ -496,19 +496,22 @@ def cmd_evaluate(args):
     from pandas import DataFrame
     from emotion_detection.config import load_config
     from emotion_detection.data import DataModule, Source
-    from emotion_detection.evaluation import evaluate_folders, language_table, model_folders, verdicts, write_report
+    from emotion_detection.evaluation import evaluate_folders, foreign_table, language_table, model_folders, verdicts, write_report
+    from emotion_detection.foreign import load_sets
     from emotion_detection.phase1 import load_phases
     from emotion_detection.pipeline import write_cards
     folders = model_folders(args.model_path, args.onnx)  # wrong paths show before anything is read
+    foreign = load_sets(args.foreign) if args.foreign else []
     check_first(args, 'report', *folders.values())
     for folder in folders.values() if args.cards else ():
         check_ours(folder, 'README.md')
     data, ratings = load_phases(load_config(args.config, args.set), hub_token(args)), [DataModule(Source(r)) for r in args.ratings]
-    models = evaluate_folders(args.model_path, *data, split=args.split, baseline=not args.no_baseline, ratings=ratings, onnx=args.onnx or None)
+    models = evaluate_folders(args.model_path, *data, split=args.split, baseline=not args.no_baseline, ratings=ratings, onnx=args.onnx or None, foreign=foreign)
     report = write_report(models, args.output_dir, *data, split=args.split)
     if args.cards: write_cards(folders, report, args.output_dir)
     if args.json: return print_json(report)
     for lang in report['ceiling']: print(f"{lang}\n{DataFrame(language_table(report, lang)).set_index('model').rename_axis(None).to_string()}\n")
+    if foreign: print(f"on foreign ground\n{DataFrame(foreign_table(report)).set_index('set').rename_axis(None).to_string()}\n")
     print(verdicts(report), f"The report: {Path(args.output_dir)/'report.html'}", sep='\n' if report['baseline'] else '')
 
 def cmd_behaviour(args):
@@ -679,6 +682,7 @@ def _evaluate_arguments(p):
     p.add_argument('--split', choices=['test', 'validation'], default='test', help='texts to evaluate (default test)')
     p.add_argument('--no_baseline', action='store_true', help='do not train TF-IDF and logistic regression for comparison')
     p.add_argument('--ratings', action='append', default=[], metavar='FILE', help='single ratings of the same comments (columns id, text, rater_id and labels), for the noise ceiling; may be repeated')
+    p.add_argument('--foreign', metavar='FILE', help='YAML that describes test sets from elsewhere, see examples/foreign.yaml')
     p.add_argument('--cards', action='store_true', help='run the behavioural suite too, and write a model card (README.md) into each folder')
 
 def _predict_arguments(p):

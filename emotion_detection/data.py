@@ -7,10 +7,11 @@ __all__ = ['SPLITS', 'BUNDLED', 'Source', 'bundled_path', 'find_files', 'load_ro
            'join_tables', 'load_bundled', 'gather_columns', 'first_failure', 'make_table', 'read_parquet', 'divide',
            'HubUnreachable', 'hub_commit', 'hub_error', 'commit_of', 'hub_cached', 'http_failure', 'unwritable',
            'from_hub', 'text_columns', 'hub_download', 'explain_reading', 'load_hub', 'Examples', 'label_columns',
-           'decode_value', 'class_names', 'name_classes', 'row_decoder', 'id_column', 'used_columns', 'is_goemotions',
-           'read_text', 'find_shared_ids', 'count_shared_ids', 'decode_rows', 'is_unclear', 'row_id', 'add_rating',
-           'majority', 'by_rating', 'class_counts', 'split_of', 'split_examples', 'drop_leaks', 'number_rows',
-           'own_ids', 'DataModule', 'counts_as_published', 'missing_rows', 'check_splits', 'by_language', 'encode']
+           'decode_value', 'class_names', 'name_classes', 'row_decoder', 'label_names', 'map_names', 'id_column',
+           'used_columns', 'is_goemotions', 'read_text', 'find_shared_ids', 'count_shared_ids', 'decode_rows',
+           'is_unclear', 'row_id', 'add_rating', 'majority', 'by_rating', 'class_counts', 'split_of', 'split_examples',
+           'drop_leaks', 'number_rows', 'own_ids', 'DataModule', 'counts_as_published', 'missing_rows', 'check_splits',
+           'by_language', 'encode']
 
 # %% ../nbs/00c_data.ipynb #ae6569c3
 import ast
@@ -52,6 +53,8 @@ class Source:
     text_column:str='text'
     label_column:str|None=None # Default: the first of `labels`, `label` that is there; unused for 28 emotion columns
     id_column:str|None=None # Column of comment ids: rows that share one are never in two splits. Default: `id`, where each id has one text
+    columns:list[str]|None=None # Names of the columns, for csv and tsv files without a header
+    mapping:dict[str,Literal['positive','negative','surprise','neutral']|None]|None=None # What each label of the data is here; `null` leaves a label aside, `none` says what a row without labels is
     emotions:Literal['goemotions','vigoemotions']|None=None # Table that label ids point into; without it labels are names
     unclear:Literal['neutral','drop']='neutral' # What a rating without any emotion is (`example_very_unclear`): a vote for neutral, or none
     targets:Literal['soft','rows','majority']='soft' # What to make of several ratings of one comment
@@ -95,7 +98,7 @@ def find_files(
 )->dict[str,list[Path]]: # Split name to files; a lone file is `train`; `InputError` when it is unclear what belongs together
     "Which files hold which split."
     if path.is_file():
-        if _suffix(path) not in _FORMATS: raise InputError(f"{path} is not a {', '.join(f[1:] for f in _FORMATS)} file")
+        if _suffix(path) not in (*_FORMATS, '.txt'): raise InputError(f"{path} is not a {', '.join(f[1:] for f in _FORMATS)} file")
         return {'train': [path]}
     found = {}
     for p in sorted(path.iterdir()):
@@ -161,10 +164,12 @@ def read_table(
 ): # `datasets.Dataset` in memory; `InputError` when it cannot be read or has no rows
     "Read one file, strictly."
     datasets = require('datasets', why='reading data sets')
-    kind = _FORMATS[_suffix(path)]
+    named = tuple(source.columns) if source and source.columns else None
+    kind = 'tsv' if named and _suffix(path) == '.txt' else _FORMATS.get(_suffix(path))
+    if not kind: raise InputError(f"{path} is a list of texts; if it is a table, name its columns with `columns`")
     if kind=='parquet': table, numbers = read_parquet(path), None
     else:
-        rows = read_rows(path, kind, needs=(source.text_column,) if source else ())
+        rows = read_rows(path, kind, needs=(source.text_column,) if source else (), names=named)
         table, numbers = make_table(*gather_columns(rows), path, source)
     if not table.num_rows: raise InputError(f"{path} has no rows")
     rows = datasets.Dataset(datasets.table.InMemoryTable(table))
@@ -228,7 +233,7 @@ def make_table(
     "Columns as a table; one that is not used and has values of several kinds is left out."
     pa = require('pyarrow', why='reading data sets')
     used = {'text', 'label', 'labels', 'id', 'rater_id', 'split', *GOEMOTIONS}
-    if source: used |= {source.text_column, source.label_column, source.id_column}
+    if source: used |= {source.text_column, source.label_column, source.id_column, *(source.mapping or ())}
     def fails(values):
         try: pa.array(values)
         except (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError): return True
@@ -457,6 +462,7 @@ class Examples:
     id:list[str] = field(default_factory=list) # Comment id, or the row's number
     language:list[str] = field(default_factory=list)
     unclear = 0 # Ratings without any emotion, as they were met while reading; no field, since it does not belong to one comment
+    aside = 0 # Rows that the mapping leaves out
     shared_ids = 0 # Ids that stand for several texts, and were therefore not used
 
     def __len__(self): return len(self.text)
@@ -479,11 +485,14 @@ class Examples:
 def label_columns(
     columns:list[str], # Column names of the rows
     source:Source, # `InputError` when a column is missing
-)->list[str]: # The 28 emotion columns, or the one label column
+)->list[str]: # The 28 emotion columns, those that the mapping names, or the one label column
     "Where the labels are; read off the columns."
     have = f"its columns are {', '.join(columns)}"
     for name in (source.text_column, source.id_column):
         if name and name not in columns: raise InputError(f"{source.source} has no column {name!r}; {have}")
+    if not source.label_column and source.mapping:
+        flags = [name for name in source.mapping if name in columns]
+        if flags: return flags
     names = [source.label_column] if source.label_column else ['labels', 'label']
     if not source.label_column and all(e in columns for e in GOEMOTIONS): return list(GOEMOTIONS)
     found = [n for n in names if n in columns]
@@ -533,6 +542,7 @@ def class_names(
     inner = feature[0] if isinstance(feature, list) else getattr(feature, 'feature', feature)
     names = getattr(inner, 'names', None)
     if names is None: return None
+    if source.mapping: return list(names)
     unknown = [n for n in names if n.strip().lower() not in {**LABEL2ID, **EMOTION2LABEL}]
     if unknown:
         raise InputError(f"{source.source} calls its labels {', '.join(names)}; {unknown[0]!r} is none of "
@@ -554,13 +564,40 @@ def row_decoder(
     source:Source,
     names:list[str]|None=None, # What the data set calls its label numbers, see `class_names`
     official:bool=False, # Are these GoEmotions' own files?
-)->Callable[[dict],int]: # Function from a row to its label id
+)->Callable[[dict],int|None]: # Function from a row to its label id; `None` for a row that the mapping leaves out
     "Decoder for the label columns that are there."
     found = label_columns(columns, source)
+    if source.mapping:
+        called = lambda row: {**row, found[0]: name_classes(row[found[0]], names)} if names else row
+        return lambda row: map_names(label_names(called(row), found), source.mapping)
     if len(found) > 1: return lambda row: map_emotions(decode_columns(row))
     table = _TABLES.get(source.emotions) or (GOEMOTIONS if official else None)
     if names: return lambda row: decode_value(name_classes(row[found[0]], names), table)
     return lambda row: decode_value(row[found[0]], table)
+
+# %% ../nbs/00c_data.ipynb #d2cb22e8
+def label_names(
+    row:dict,
+    columns:list[str], # One column of labels, or a column of 0 and 1 for each label
+)->list[str]: # As the data call them
+    "Which labels a row has."
+    if len(columns) > 1:
+        odd = next((c for c in columns if str(row[c]).strip() not in ('0', '1')), None)
+        if odd: raise ValueError(f"{odd!r} is {show_value(row[odd])}, not 0 or 1")
+        return [c for c in columns if str(row[c]).strip() == '1']
+    value = row[columns[0]]
+    values = value if isinstance(value, list) else str('' if value is None else value).split(',')
+    return [str(v).strip() for v in values if str(v).strip()]
+
+def map_names(
+    names:list[str], # From `label_names`
+    mapping:dict[str,str|None], # See `Source`
+)->int|None: # Label id; `None` when only labels that are left aside are there, or the labels are of several classes; `ValueError` for one that the mapping does not have
+    "The one class of a row whose labels a corpus calls otherwise."
+    unknown = next((n for n in names or ['none'] if n not in mapping), None)
+    if unknown: raise ValueError(f"label {unknown!r} is not in the mapping, which has {', '.join(mapping)}")
+    classes = {mapping[n] for n in names or ['none']} - {None}
+    return LABEL2ID[classes.pop()] if len(classes) == 1 else None
 
 # %% ../nbs/00c_data.ipynb #707b72d7
 def id_column(
@@ -638,6 +675,9 @@ def decode_rows(
     for n,row in zip(numbers, used_columns(rows, source)):
         try: text, label = read_text(row[source.text_column]), decode(row)
         except (ValueError, TypeError) as e: raise InputError(f"row {n} of {source.source} ({split}): {e}") from None
+        if label is None:
+            out.aside += 1
+            continue
         if is_unclear(row, label):
             out.unclear += 1
             if source.unclear=='drop': continue
@@ -782,6 +822,7 @@ class DataModule:
         decoded = {s: decode_rows(r, source, s) for s,r in rows.items()}
         self.read = {s: counts_as_published(e, source) for s,e in decoded.items()} # ratings per class
         self.unclear = sum(e.unclear for e in decoded.values()) # ratings without any emotion
+        self.aside = sum(e.aside for e in decoded.values()) # rows that the mapping leaves out
         rated = any('rater_id' in c for c in self.columns.values())
         decoded, self.ids = own_ids(decoded, source, rated)
         if not any(id_column(c, source) for c in self.columns.values()): self.ids = 'none'

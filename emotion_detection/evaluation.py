@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BASELINE', 'EvaluatorPipe', 'Evaluated', 'model_folders', 'evaluate_folders', 'ms_per_text', 'step_changes',
-           'model_entry', 'data_entry', 'build_report', 'f1_of', 'language_table', 'verdicts', 'report_markdown',
-           'plot_scores', 'write_report']
+           'model_entry', 'data_entry', 'build_report', 'f1_of', 'language_table', 'verdicts', 'foreign_table',
+           'report_markdown', 'plot_scores', 'write_report']
 
 # %% ../nbs/07_evaluation.ipynb #ba76d987
 import json
@@ -28,6 +28,7 @@ from .data_report import fingerprint
 from .errors import (LOOK, VOTES, by_agreement, class_tables, confident_mistakes, confused_pairs, ece_by_chance,
     evaluate_model, flips, margins, plot_confusions, plot_reliability)
 from .files import InputError, folder_mb, local_name, new_folder, read_json, user_path, write_json
+from .foreign import foreign_row
 from .intervals import score_intervals
 from .licenses import license_of, may_show
 from .metrics import f1_name
@@ -53,6 +54,7 @@ class Evaluated:
     name:str
     results:pd.DataFrame # From `evaluate_model`
     rewritten:pd.DataFrame # From `rewrite_table`
+    foreign:list[dict] = field(default_factory=list) # From `foreign_row`, one per test set
     facts:dict = field(default_factory=dict) # `form`, `mb`, `vocabulary` (tokens), `temperature`, `licences`
 
 BASELINE = 'TF-IDF + logistic regression'
@@ -86,13 +88,14 @@ def evaluate_folders(
     baseline:bool=True, # Train one on the training splits and put it first
     ratings:tuple|list=(), # See `evaluate_model`
     onnx:bool|None=None, # See `EmotionPredictor`
+    foreign:tuple|list=(), # From `load_sets`
 )->list[Evaluated]:
     "Evaluate model folders beside the baseline; progress on stderr."
     say = lambda line: print(line, file=sys.stderr, flush=True)
     def look(name, predictor, **facts):
         say(f'evaluate: {name}')
         results = evaluate_model(predictor, *data, split=split, ratings=ratings)
-        return Evaluated(name, results, rewrite_table(predictor, results), facts)
+        return Evaluated(name, results, rewrite_table(predictor, results), [foreign_row(name, predictor, test) for test in foreign], facts)
     folders, out = model_folders(paths, onnx), []
     if baseline:
         say('evaluate: train the baseline')
@@ -180,7 +183,7 @@ def build_report(
     pairs = [*zip(trained, trained[1:]), *((models[0], m) for m in trained if models[0].name == BASELINE)]
     return {'split': split, 'level': .95, 'versions': versions('emotion_detection', 'scikit-learn', 'onnxruntime', 'numpy'), 'data': [data_entry(dm, split, first) for dm in data], 'f1_classes': f1_classes,
             'baseline': entries.get(BASELINE), 'models': [entries[m.name] for m in trained], 'ceiling': {lang: ceiling(r[VOTES]) for lang,r in by_language.items()},
-            'differences': [d for a,b in pairs for d in changes(a, b)]}
+            'differences': [d for a,b in pairs for d in changes(a, b)], 'foreign': [row for m in models for row in m.foreign]}
 
 # %% ../nbs/07_evaluation.ipynb #959ab121
 def _points(triple): return '{:+.1f} [{:+.1f}, {:+.1f}]'.format(*(round(100*x, 1) + 0. for x in triple))  # no -0.0
@@ -263,6 +266,21 @@ def _slices_part(report):
     if made: yield f"The same texts, rewritten ({cell_text(models[-1]['name'])}):\n\n" + markdown_table(made, right=('texts',))
     yield '## Probabilities\n\n![How often answers of each confidence are right](reliability.png)\n'
 
+# %% ../nbs/07_evaluation.ipynb #0b007c87
+def foreign_table(
+    report:dict, # From `build_report`
+)->list[dict]: # Rows of text: one per set, a column per model
+    "Macro-F1 on the sets of foreign ground."
+    rows = {}
+    for r in report['foreign']:
+        over = '' if len(r['classes']) == len(LABELS) else f", {len(r['classes'])} of {len(LABELS)} classes"
+        row = rows.setdefault(r['set'], {'set': cell_text(r['about']), 'texts': f"{r['texts']:,}{over}"})
+        row[cell_text(r['model'])] = interval_text(r['macro_f1'])
+    return [*rows.values()]
+
+def _foreign_part(report):
+    if report['foreign']: yield '## On foreign ground\n\nMacro-F1 on texts that come from elsewhere, labelled by other people; no setting was chosen on them.\n\n' + markdown_table(foreign_table(report), right=('texts',))
+
 # %% ../nbs/07_evaluation.ipynb #377026b6
 def _mistakes_part(report, mistakes):
     hidden = [f"{d['source']} ({d['licence']})" for d in report['data'] if not d['may_show']]
@@ -280,7 +298,7 @@ def report_markdown(
     mistakes:pd.DataFrame, # From `confident_mistakes`
 )->str:
     "The report for people; it names the pictures `scores.png`, `confusion.png` and `reliability.png`."
-    parts = (_scores_part(report), _steps_part(report), _labels_part(report), _slices_part(report), _mistakes_part(report, mistakes), _data_part(report))
+    parts = (_scores_part(report), _steps_part(report), _labels_part(report), _slices_part(report), _foreign_part(report), _mistakes_part(report, mistakes), _data_part(report))
     return '\n'.join(line for part in parts for line in part)
 
 # %% ../nbs/07_evaluation.ipynb #ba0820c0

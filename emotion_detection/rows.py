@@ -174,17 +174,19 @@ def _begin(lines, kind):
         before += 1
     return '', ',', before
 
-def _delimited(lines, kind, name, needs):
+def _delimited(lines, kind, name, needs, names=None):
     "Rows of a csv or tsv file: number, cells by column or a `RowError`"
     first, delimiter, before = _begin(lines, kind)
-    official = is_official(first)
-    style = {'delimiter': '\t', 'quoting': csv.QUOTE_NONE} if official else {'delimiter': delimiter}
+    bare = names is not None
+    if not names and is_official(first): names = OFFICIAL
+    unquoted = names and (kind != 'csv' or names == OFFICIAL)  # files without a header come from corpora, whose tsv files do not quote
+    style = {'delimiter': '\t', 'quoting': csv.QUOTE_NONE} if unquoted else {'delimiter': delimiter}
     reader = csv.reader(itertools.chain([first], lines), strict=True, **style)
-    names = list(OFFICIAL) if official else _header(reader, name)
+    names = list(names) if names else _header(reader, name)
     missing = next((n for n in needs if n not in names), None)
     shown = ', '.join(names)[:200] or '(none)'
     if missing: raise InputError(f"{name} has no column {missing!r}; its columns are {shown}, by the first line")
-    yield from _records(reader, names, name, before)
+    yield from _records(reader, names, name, before, bare)
 
 # %% ../nbs/00b_rows.ipynb #687fbf17
 def _header(reader, name):
@@ -196,8 +198,8 @@ def _too_long(name, start):
     "After such a cell nobody knows where the next row begins"
     return InputError(f'{name} has a cell of over {LONGEST:,} characters from line {start} on: is a quote left open?')
 
-def _records(reader, names, name, before):
-    "The records after the header"
+def _records(reader, names, name, before, bare):
+    "The records after the header; in a file without one, tabs at the end of a line mean nothing"
     row = 0
     while True:
         start = before + reader.line_num + 1
@@ -207,7 +209,8 @@ def _records(reader, names, name, before):
             if 'field limit' in str(e): raise _too_long(name, start) from None
             cells, reason = [], _quote_reason(e)
         if cells is None: return
-        if not cells and not reason: continue  # an empty line
+        while bare and len(cells) > len(names) and not cells[-1]: cells.pop()
+        if not any(cells) and (bare or not cells) and not reason: continue  # an empty line
         row += 1
         reason = reason or _cell_reason(cells, names)
         if reason: yield row, RowError(name, row, reason, (start, before + reader.line_num))
@@ -273,6 +276,7 @@ def read_rows(
     file:str|Path|BinaryIO, # A file, a pipe, or an open binary file such as `sys.stdin.buffer`
     kind:str|None=None, # One of `FORMATS`; default: what the ending says
     needs:tuple[str,...]=(), # Columns or keys that every row must have
+    names:tuple[str,...]|None=None, # Columns of a csv or tsv file that has no header
     skip:bool=False, # Hand out a `RowError` in place of a row that cannot be read, instead of raising it
 )->Iterator[tuple[int,dict|RowError]]: # Number of the row, from 1, and its cells; `InputError` when the file cannot be read
     "Rows of a file, one after the other as they are needed."
@@ -281,14 +285,16 @@ def read_rows(
     if path and not Path(file).exists(): raise InputError(f'there is no file {name}')
     if path and Path(file).is_dir(): raise InputError(f'{name} is a folder; name a file')
     kind = kind or row_format(name)
-    return _rows(file, kind, name, needs, skip)
+    if names and kind not in ('csv', 'tsv'): raise InputError(f'{name} is no table whose columns could be named; leave `columns` out')
+    return _rows(file, kind, name, needs, skip, names)
 
 # %% ../nbs/00b_rows.ipynb #5a4b4210
-def _rows(file, kind, name, needs, skip):
+def _rows(file, kind, name, needs, skip, names):
     "What `read_rows` returns; file and kind are checked before the first row is asked for"
     try:
         with open_text(file, name) as lines:
-            for n,row in _READERS[kind](lines, kind, name, needs):
+            named = (tuple(names),) if names else ()
+            for n,row in _READERS[kind](lines, kind, name, needs, *named):
                 if isinstance(row, RowError) and not skip: raise row
                 yield n, row
     except PermissionError: why = 'may not be read by this user; change its permissions'

@@ -7,6 +7,7 @@ import psutil
 MARK = 'EMOTION_TEST_RUN'  # set by conftest; whatever has it in its environment was started by the run
 WANTED = {  # variables that switch tests on, and what they bring
     'GOEMOTIONS_DIR': "checks on real comments (the folder of GoEmotions' train.tsv, dev.tsv and test.tsv)",
+    'FOREIGN_DIR': 'evaluation on foreign ground (the files that examples/foreign.yaml names)',
     'ENCODER_DIR': 'training with a pretrained encoder (`python tools/make_encoder.py DIR` makes its folder)',
 }
 
