@@ -122,8 +122,8 @@ REFUSED = { # Name to command, words of the one line
 def test_refused_before_work_begins(home, capsys, monkeypatch, name):
     "One line, exit code 2, every file as it was; no data are read for it."
     def read(*args, **kwargs): raise AssertionError('work had begun')
+    monkeypatch.setattr('emotion_detection.phase2.load_phases', read)  # first: a module that is imported meanwhile would keep what is patched
     monkeypatch.setattr('emotion_detection.phase1.load_phases', read)
-    monkeypatch.setattr('emotion_detection.phase2.load_phases', read)
     args, words = REFUSED[name]
     before = tree(home)
     code = main(args)

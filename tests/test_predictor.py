@@ -405,6 +405,12 @@ def mistral_tokenizer(folder, **config):
     return folder
 
 
+@pytest.fixture
+def warnings_logged(caplog):
+    "Whatever ran before in this process, warnings of `transformers` are logged"
+    with caplog.at_level(logging.WARNING, 'transformers'): yield
+
+
 def said_while_loading(folder):
     "What `transformers` logs while our function loads a tokenizer"
     from emotion_detection.model import load_tokenizer
@@ -422,7 +428,7 @@ def said_while_loading(folder):
     (large_tokenizer, {'model_type': 'xlm-roberta'}, False), (large_tokenizer, {'model_type': 'xlm-roberta', 'transformers_version': '4.57.6'}, False),
     (large_tokenizer, {'model_type': 'mistral', 'transformers_version': '4.57.6'}, False), (mistral_tokenizer, {'model_type': 'mistral', 'transformers_version': '4.57.6'}, True),
     (mistral_tokenizer, {'model_type': 'ministral'}, True), (mistral_tokenizer, {'model_type': 'eurobert'}, False)])
-def test_the_regex_warning_is_silent_where_it_is_false(tmp_path, make, config, warned):
+def test_the_regex_warning_is_silent_where_it_is_false(warnings_logged, tmp_path, make, config, warned):
     from transformers import AutoTokenizer
     folder = make(tmp_path, **config)
     assert bool(said_while_loading(folder)) == warned
@@ -431,7 +437,7 @@ def test_the_regex_warning_is_silent_where_it_is_false(tmp_path, make, config, w
     assert load_tokenizer(str(folder)).backend_tokenizer.to_str() == theirs.backend_tokenizer.to_str()
 
 
-def test_other_warnings_are_heard(tmp_path):
+def test_other_warnings_are_heard(warnings_logged, tmp_path):
     "A tokenizer class of another kind than the folder's is reported as before."
     from emotion_detection.model import quiet_tokenizer
     seen, handler = [], logging.Handler()
