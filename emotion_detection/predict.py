@@ -163,7 +163,7 @@ class EmotionPredictor:
 @patch
 def _refuse(self:EmotionPredictor, why, way_out=''):
     "Unless the user takes the folder as it is"
-    if isinstance(why, Unreadable): raise why
+    if isinstance(why, Unreadable): raise why  # no wish of the user's makes it readable
     if not self.options['allow_mismatch']: raise InputError(f"{why}{way_out}; --allow_mismatch takes it as it is") from None
     warnings.warn(f"{why}; it is used all the same")
 

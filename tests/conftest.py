@@ -20,11 +20,6 @@ def emotion(*args, cwd=None, env=ENV, **kwargs):
     return subprocess.run([EMOTION, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, **kwargs)
 
 
-def error_lines(done):
-    "What a command wrote to stderr, without its notes."
-    return [line for line in done.stderr.splitlines() if not line.startswith('note: ')]
-
-
 @pytest.fixture(scope='session')
 def outputs(tmp_path_factory):
     "The four folders of `emotion train --config quickstart`, trained once for all workers."
