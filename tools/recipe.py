@@ -1,9 +1,10 @@
 """Try training recipes on part of the data, one row per run: `python tools/recipe.py START_DIR OUT_DIR [NAME ...]`
 
-START_DIR is a trimmed encoder with a fresh head (`emotion trim`). GOEMOTIONS_DIR names GoEmotions' official files. Each
-run appends a line to OUT_DIR/recipes.jsonl; a name and seed that is there already is not run again, so that an
-interrupted search goes on where it stopped. Settings are judged on validation texts only: 2,000 of GoEmotions, the
-156 bundled Vietnamese ones, and one in ten of the other Vietnamese texts, which are left out of training here.
+START_DIR is a trimmed encoder with a fresh head (`emotion trim`), or with `--phase2` the `phase1_final` of a training,
+from which phase 2 goes on. GOEMOTIONS_DIR names GoEmotions' official files. Each run appends a line to
+OUT_DIR/recipes.jsonl; a name and seed that is there already is not run again, so that an interrupted search goes on
+where it stopped. Settings are judged on validation texts only: 2,000 of GoEmotions, the 156 bundled Vietnamese ones,
+and one in ten of the other Vietnamese texts, which are left out of training here.
 """
 import argparse
 import dataclasses
@@ -36,6 +37,8 @@ class Recipe:
     rate2: float = 3e-5
     replay: float = 0.05         # share of the English comments in each epoch of phase 2
     vietnamese: int = 100_000    # training texts of phase 2 at most
+    skewed: bool = False         # Vietnamese classes with the shares of SKEWED, as another corpus has them
+    trained: bool = False        # START_DIR has been through phase 1: its head is kept
     mixed: bool = False          # both languages at once, in phase 2's number of epochs for Vietnamese
     batch: int = 32
     warmup: float = 0.1
@@ -79,7 +82,12 @@ RECIPES = {
     'vietnamese 0': Recipe(epochs2=0),
     'vietnamese 728': Recipe(vietnamese=728),
     'vietnamese 2000': Recipe(vietnamese=2000),
+    'skewed': Recipe(skewed=True),
+    'skewed, weights over both': Recipe(skewed=True, balance='all'),
+    'skewed, no weights': Recipe(skewed=True, balance='none'),
 }
+
+SKEWED = (0.3, 0.53, 0.09, 0.08)  # shares of LABELS: mostly negative, hardly anything neutral
 
 
 @dataclass
@@ -204,7 +212,8 @@ class Run:
                 module.p = recipe.dropout
             if hasattr(module, 'dropout_prob'):
                 module.dropout_prob = recipe.dropout
-        self.model.classifier.reset_parameters()
+        if not recipe.trained:
+            self.model.classifier.reset_parameters()
         encoder = self.model.base_model.encoder
         encoder.layer = encoder.layer[:recipe.layers]
         self.model.config.num_hidden_layers = recipe.layers
@@ -330,18 +339,33 @@ def crossed(scores, texts):
     return {name: macro_f1(total[name], texts[name]) for name in texts}, np.mean(found, 0)
 
 
+def skew(texts, generator):
+    "As many texts as there are with the shares of SKEWED."
+    rows = [generator.permutation(np.flatnonzero(texts.labels == k)) for k in range(len(LABELS))]
+    most = min(len(found)/share for found, share in zip(rows, SKEWED))
+    return texts.take(np.concatenate([found[:int(most*share)] for found, share in zip(rows, SKEWED)]))
+
+
+def scores_of(model, texts):
+    "Macro-F1 on each of the validation sets."
+    return {name: macro_f1(log_probs(model, part), part) for name, part in texts.items()}
+
+
 def run_recipe(recipe, start, data):
     "Train by a recipe and judge it."
     train_en, train_vi, validation = data
     generator = np.random.default_rng(recipe.seed)
     english = train_en.take(generator.permutation(len(train_en))[:recipe.english])
     vietnamese = train_vi.take(np.random.default_rng(0).permutation(len(train_vi))[:recipe.vietnamese])
+    if recipe.skewed:
+        vietnamese = skew(vietnamese, np.random.default_rng(0))
     begun = time.time()
     run = Run(recipe, start)
     row = dataclasses.asdict(recipe) | {'phase1': None}
     if recipe.epochs:
         run.train(lambda epoch: english, recipe.epochs, recipe.rate, recipe.probe)
-        row['phase1'] = {name: macro_f1(log_probs(run.model, part), part) for name, part in validation.items()}
+    if recipe.epochs or recipe.trained:
+        row['phase1'] = scores_of(run.model, validation)
 
     def draw(epoch):
         count = round(recipe.replay*len(english))
@@ -349,7 +373,7 @@ def run_recipe(recipe, start, data):
         return vietnamese + english.take(rows)
 
     if recipe.epochs2:
-        run.train(draw, recipe.epochs2, recipe.rate if recipe.mixed and not recipe.epochs else recipe.rate2)
+        run.train(draw, recipe.epochs2, recipe.rate if recipe.mixed and not recipe.epochs and not recipe.trained else recipe.rate2)
     minutes = (time.time() - begun)/60
     scores = {name: log_probs(run.model, part) for name, part in validation.items()}
     row['final'] = {name: macro_f1(scores[name], part) for name, part in validation.items()}
@@ -366,7 +390,9 @@ def main():
     parser.add_argument('names', nargs='*', default=None)
     parser.add_argument('--seeds', type=int, nargs='*', default=[0])
     parser.add_argument('--vietnamese', default='bundled:vi')
-    parser.add_argument('--phase1', action='store_true', help='phase 1 alone')
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument('--phase1', action='store_true', help='phase 1 alone')
+    only.add_argument('--phase2', action='store_true', help='phase 2 alone, from a START_DIR that has been through phase 1')
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out/'recipes.jsonl'
@@ -381,6 +407,9 @@ def main():
             if args.phase1:
                 recipe = dataclasses.replace(recipe, epochs2=0)
                 title = f'phase 1, {name}'
+            if args.phase2:
+                recipe = dataclasses.replace(recipe, epochs=0, trained=True, english=100_000)
+                title = f'phase 2, {name}'
             if (title, seed) in done:
                 continue
             print(f'{title}, seed {seed}', file=sys.stderr, flush=True)
