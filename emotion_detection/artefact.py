@@ -21,7 +21,15 @@ from pathlib import Path
 from threading import Lock
 from fastcore.basics import patch
 from .data_mapping import LABELS
-from .files import InputError, file_hash, file_hashes, read_json, refuse_pointers, require_files, write_json
+from emotion_detection.files import (
+    InputError,
+    file_hash,
+    file_hashes,
+    read_json,
+    refuse_pointers,
+    require_files,
+    write_json,
+)
 from .text import NORMALISER_VERSION
 
 # %% ../nbs/04a_artefact.ipynb #f1697b79
@@ -39,7 +47,8 @@ class HeldFile:
     ):
         self.path, self.number, self.sha256 = Path(path), None, None
         try: self.number = os.open(path, os.O_RDONLY | getattr(os, 'O_BINARY', 0))
-        except FileNotFoundError: raise InputError(f"{path} is missing; copy or make the folder again") from None
+        except FileNotFoundError:
+            raise InputError(f"{path} is missing; copy or make the folder again") from None
         except PermissionError: raise unreadable(path) from None
         except OSError as e: raise InputError(f"{path} cannot be read: {e.strerror}") from None
         self.marks = _marks(os.fstat(self.number))
@@ -129,7 +138,9 @@ class Snapshot:
     def __init__(self,
         folder:str|os.PathLike, # Links on the way to it are followed now, and never again
     ):
-        self.shown, self.folder, self.held = user_path(folder), user_path(folder).resolve(), {}
+        self.shown = user_path(folder)
+        self.folder = user_path(folder).resolve()
+        self.held = {}
 
     def __getitem__(self, name:str)->HeldFile: # `InputError` when it is missing or cannot be read
         if name not in self.held: self.held.setdefault(name, HeldFile(self.folder/name))
@@ -164,7 +175,11 @@ def is_hidden(
 
 def _checksum(facts):
     "sha256 over all facts but itself, in one spelling of JSON"
-    return hashlib.sha256(json.dumps({k: v for k,v in facts.items() if k != 'sha256'}, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(
+            {k: v for k, v in facts.items() if k != 'sha256'}, sort_keys=True, ensure_ascii=False
+        ).encode()
+    ).hexdigest()
 
 def versions(
     *packages:str,
@@ -182,7 +197,10 @@ def listed_files(
 )->dict[str,dict]: # Path within the folder to `bytes` and `sha256`
     "The files that belong to a model: all but the manifest, dot files, and what people and the Hub add."
     own = {n: sha for n,sha in file_hashes(folder, _UNLISTED).items() if not is_hidden(n)}
-    return {n: {'bytes': (user_path(folder)/n).stat().st_size, 'sha256': sha} for n,sha in own.items()}
+    return {
+        n: {'bytes': (user_path(folder) / n).stat().st_size, 'sha256': sha}
+        for n, sha in own.items()
+    }
 
 def write_manifest(
     folder:str|os.PathLike, # Everything else is written
@@ -191,27 +209,53 @@ def write_manifest(
     **facts, # More that JSON can hold: `max_length`, `licences`, `calibration`, `metrics`, …
 )->dict: # What was written
     "Note what the folder holds."
-    made_with = versions('emotion_detection', 'onnxruntime', 'onnx', 'tokenizers', 'numpy', 'torch', 'transformers', 'optimum-onnx')
-    facts = {'format': FORMAT, 'model': model, 'precision': precision, 'labels': list(LABELS), 'normaliser_version': NORMALISER_VERSION} | facts
+    made_with = versions(
+        'emotion_detection',
+        'onnxruntime',
+        'onnx',
+        'tokenizers',
+        'numpy',
+        'torch',
+        'transformers',
+        'optimum-onnx',
+    )
+    facts = {
+        'format': FORMAT,
+        'model': model,
+        'precision': precision,
+        'labels': list(LABELS),
+        'normaliser_version': NORMALISER_VERSION,
+    } | facts
     facts |= {'versions': made_with, 'files': listed_files(folder)}
     write_json(user_path(folder)/MANIFEST, facts | {'sha256': _checksum(facts)})
     return read_json(user_path(folder)/MANIFEST)
 
 # %% ../nbs/04a_artefact.ipynb #b2fbd4cf
 def read_manifest(
-    folder:str|os.PathLike|Snapshot, # `InputError` when its manifest is missing, damaged or from another version of this project
+    # `InputError` when its manifest is missing, damaged or from another version of this project
+    folder:str|os.PathLike|Snapshot,
 )->dict:
     "The manifest alone, checked against its own hash."
     files = as_snapshot(folder)
     require_files(files.folder, 'config.json')
     refuse_pointers(files.folder)
     if MANIFEST not in files:
-        raise InputError(f"{files} has no {MANIFEST}, so nobody can tell whether it is whole; make it anew with `emotion export`")
+        raise InputError(
+            f"{files} has no {MANIFEST}, so nobody can tell whether it is whole; make it anew "
+            "with `emotion export`"
+        )
     facts = files[MANIFEST].json()
     if not isinstance(facts, dict) or facts.get('sha256') != _checksum(facts):
-        raise InputError(f"{files.shown/MANIFEST} is damaged: it does not match its own sha256; copy or make the folder again")
+        raise InputError(
+            f"{files.shown / MANIFEST} is damaged: it does not match its own sha256; copy or "
+            "make the folder again"
+        )
     if facts.get('format') != FORMAT:
-        raise InputError(f"{files} has a manifest of format {facts.get('format')}, this version of emotion_detection reads format {FORMAT}; make the folder anew with `emotion export`")
+        raise InputError(
+            f"{files} has a manifest of format {facts.get('format')}, this version of "
+            f"emotion_detection reads format {FORMAT}; make the folder anew with `emotion "
+            "export`"
+        )
     return facts
 
 def update_manifest(
@@ -233,9 +277,14 @@ def check_sizes(
     files = as_snapshot(folder)
     for name,was in manifest['files'].items():
         if name not in files:
-            raise InputError(f"{files} is incomplete: {name} is missing; copy or make the folder again")
+            raise InputError(
+                f"{files} is incomplete: {name} is missing; copy or make the folder again"
+            )
         if (now := files[name].size) != was['bytes']:
-            raise InputError(f"{files.shown/name} has {now:,} bytes, not the {was['bytes']:,} of {MANIFEST}; copy or make the folder again")
+            raise InputError(
+                f"{files.shown / name} has {now:,} bytes, not the {was['bytes']:,} of "
+                f"{MANIFEST}; copy or make the folder again"
+            )
 
 def check_hashes(
     folder:str|os.PathLike|Snapshot,
@@ -245,7 +294,10 @@ def check_hashes(
     files = as_snapshot(folder)
     for name,was in manifest['files'].items():
         if files[name].digest() != was['sha256']:
-            raise InputError(f"{files.shown/name} is not the file that was made: its sha256 differs from {MANIFEST}; copy or make the folder again")
+            raise InputError(
+                f"{files.shown / name} is not the file that was made: its sha256 differs from "
+                f"{MANIFEST}; copy or make the folder again"
+            )
 
 def check_files(
     folder:str|os.PathLike|Snapshot, # `InputError` when a file is missing or not as it was made
@@ -260,13 +312,46 @@ def check_files(
 # %% ../nbs/04a_artefact.ipynb #68eb2d34
 CANARY = 'canary.json'
 CANARY_TEXTS = (
-    'Cảm ơn bạn nhiều!', 'I am so angry right now', 'Ủa thật hả?', 'The meeting is at nine.',  # these four are asked whenever a folder is opened
-    'Buồn quá, chẳng muốn làm gì cả.', 'What a lovely surprise, thank you all!', 'Mai họp lúc chín giờ.', 'This is the worst service I have ever had.',
-    'Vui quá trời luôn á 😂😂', 'no way!! 😮', 'ko thich ti nao', 'Not bad at all, honestly.', 'Phim dở tệ, phí tiền.', 'I miss my dog so much', 'Trời ơi, sao lại thế này?',
-    'Please send me the file tomorrow.', 'Yêu em nhất trên đời ❤️', 'You people disgust me.', 'Thôi cũng được.', 'Wait, what?', 'Hôm nay trời mưa.', 'congrats bro, so proud of you',
-    unicodedata.normalize('NFD', 'Tiếng Việt hay quá'), 'nay đi meeting mệt ghê, so tired', 'Tức ơi là tức!', '[NAME] is my hero', 'Chán chẳng buồn nói', 'lol', '😡', '...',
-    'I thought that I would hate it, but after a week I do not want to go home any more and I have told everybody about it.',
-    'Lúc đầu em không thích lắm, nhưng dùng một thời gian thì thấy cũng ổn, giao hàng nhanh, đóng gói cẩn thận, sẽ ủng hộ shop lần sau.')
+    # these four are asked whenever a folder is opened
+    'Cảm ơn bạn nhiều!',
+    'I am so angry right now',
+    'Ủa thật hả?',
+    'The meeting is at nine.',
+    'Buồn quá, chẳng muốn làm gì cả.',
+    'What a lovely surprise, thank you all!',
+    'Mai họp lúc chín giờ.',
+    'This is the worst service I have ever had.',
+    'Vui quá trời luôn á 😂😂',
+    'no way!! 😮',
+    'ko thich ti nao',
+    'Not bad at all, honestly.',
+    'Phim dở tệ, phí tiền.',
+    'I miss my dog so much',
+    'Trời ơi, sao lại thế này?',
+    'Please send me the file tomorrow.',
+    'Yêu em nhất trên đời ❤️',
+    'You people disgust me.',
+    'Thôi cũng được.',
+    'Wait, what?',
+    'Hôm nay trời mưa.',
+    'congrats bro, so proud of you',
+    unicodedata.normalize('NFD', 'Tiếng Việt hay quá'),
+    'nay đi meeting mệt ghê, so tired',
+    'Tức ơi là tức!',
+    '[NAME] is my hero',
+    'Chán chẳng buồn nói',
+    'lol',
+    '😡',
+    '...',
+    (
+        'I thought that I would hate it, but after a week I do not want to go home any more '
+        'and I have told everybody about it.'
+    ),
+    (
+        'Lúc đầu em không thích lắm, nhưng dùng một thời gian thì thấy cũng ổn, giao hàng '
+        'nhanh, đóng gói cẩn thận, sẽ ủng hộ shop lần sau.'
+    ),
+)
 
 # %% ../nbs/04a_artefact.ipynb #61296c4a
 def write_canary(
@@ -275,8 +360,19 @@ def write_canary(
     probs, # Of the FP32 model, without temperature, shape `(N, K)`
 ):
     "Keep what the FP32 model said."
-    if not len(input_ids) == len(probs) == len(CANARY_TEXTS): raise ValueError(f"{len(input_ids)} lists of ids and {len(probs)} rows of probabilities for {len(CANARY_TEXTS)} texts")
-    write_json(user_path(folder)/CANARY, {'texts': list(CANARY_TEXTS), 'input_ids': [list(map(int, i)) for i in input_ids], 'probs': [[round(float(p), 6) for p in row] for row in probs]})
+    if not len(input_ids) == len(probs) == len(CANARY_TEXTS):
+        raise ValueError(
+            f"{len(input_ids)} lists of ids and {len(probs)} rows of probabilities for "
+            f"{len(CANARY_TEXTS)} texts"
+        )
+    write_json(
+        user_path(folder) / CANARY,
+        {
+            'texts': list(CANARY_TEXTS),
+            'input_ids': [list(map(int, i)) for i in input_ids],
+            'probs': [[round(float(p), 6) for p in row] for row in probs],
+        },
+    )
 
 def read_canary(
     folder:str|os.PathLike|Snapshot, # `InputError` when it has none
@@ -287,23 +383,45 @@ def read_canary(
     return files[CANARY].json()
 
 # %% ../nbs/04a_artefact.ipynb #e1d6f9ab
-_BITS = {'BOOL': 8, 'U8': 8, 'I8': 8, 'F8_E5M2': 8, 'F8_E4M3': 8, 'I16': 16, 'U16': 16, 'F16': 16, 'BF16': 16,
-         'I32': 32, 'U32': 32, 'F32': 32, 'F64': 64, 'I64': 64, 'U64': 64}
+_BITS = {
+    'BOOL': 8,
+    'U8': 8,
+    'I8': 8,
+    'F8_E5M2': 8,
+    'F8_E4M3': 8,
+    'I16': 16,
+    'U16': 16,
+    'F16': 16,
+    'BF16': 16,
+    'I32': 32,
+    'U32': 32,
+    'F32': 32,
+    'F64': 64,
+    'I64': 64,
+    'U64': 64,
+}
 
 def _header(file):
     "The description at the beginning of a safetensors file, and where the numbers begin"
     start = file._piece(8, 0)
     length = struct.unpack('<Q', start)[0] if len(start) == 8 else file.size
     if not 2 <= length <= min(file.size-8, 10**8):
-        raise InputError(f"{file.path} is no safetensors file, or was cut short ({file.size:,} bytes); copy or make the folder again")
+        raise InputError(
+            f"{file.path} is no safetensors file, or was cut short ({file.size:,} bytes); "
+            "copy or make the folder again"
+        )
     try: header = json.loads(file._piece(length, 8))
     except ValueError: header = None
     if not isinstance(header, dict):
-        raise InputError(f"{file.path} is damaged: its description is not valid JSON; copy or make the folder again")
+        raise InputError(
+            f"{file.path} is damaged: its description is not valid JSON; copy or make the "
+            "folder again"
+        )
     return header, 8+length
 
 def read_tensors(
-    path:str|os.PathLike, # `.safetensors` file; `InputError` when it cannot be read, is damaged or was cut short
+    # `.safetensors` file; `InputError` when it cannot be read, is damaged or was cut short
+    path:str|os.PathLike,
 )->dict[str,tuple[int,...]]: # Name to shape
     "What a file of weights holds, by its description and its length; no PyTorch is needed."
     file = HeldFile(path)
@@ -315,10 +433,16 @@ def read_tensors(
         shapes[name] = tuple(tensor['shape']) if first >= 0 else ()
         wanted = math.prod(shapes[name])*_BITS.get(tensor['dtype'], 0)//8 if first >= 0 else 0
         if (first, last) != (end, end+wanted):
-            raise InputError(f"{file.path} is damaged: {name} does not lie where its description says; copy or make the folder again")
+            raise InputError(
+                f"{file.path} is damaged: {name} does not lie where its description says; "
+                "copy or make the folder again"
+            )
         end = last
     if file.size != start+end:
-        raise InputError(f"{file.path} has {file.size:,} bytes, not the {start+end:,} of its description; copy or make the folder again")
+        raise InputError(
+            f"{file.path} has {file.size:,} bytes, not the {start + end:,} of its description; "
+            "copy or make the folder again"
+        )
     return shapes
 
 def _place(item):

@@ -21,7 +21,10 @@ from .text import normalise, refuse_one
 def text_features()->FeatureUnion: # Untrained; turns texts into a sparse matrix
     "TF-IDF of words and word pairs, and of groups of 2 to 5 letters within words."
     shared = dict(min_df=2, sublinear_tf=True, dtype=np.float32)
-    return make_union(TfidfVectorizer(token_pattern=r'\w+|[^\w\s]', ngram_range=(1,2), **shared), TfidfVectorizer(analyzer='char_wb', ngram_range=(2,5), **shared))
+    return make_union(
+        TfidfVectorizer(token_pattern=r'\w+|[^\w\s]', ngram_range=(1, 2), **shared),
+        TfidfVectorizer(analyzer='char_wb', ngram_range=(2, 5), **shared),
+    )
 
 # %% ../nbs/06c_baseline.ipynb #0c301bc8
 C = 1. # Inverse strength of the regularisation; chosen on validation texts, see below
@@ -40,7 +43,10 @@ class Baseline:
         "Probabilities without rounding."
         texts = list(refuse_one(texts, 'probs'))
         out = np.zeros((len(texts), len(LABELS)))
-        if len(texts): out[:, self.classifier.classes_] = self.classifier.predict_proba(self.features.transform([normalise(t) for t in texts]))
+        if len(texts):
+            out[:, self.classifier.classes_] = self.classifier.predict_proba(
+                self.features.transform([normalise(t) for t in texts])
+            )
         return out
 
     def __call__(self,
@@ -49,7 +55,15 @@ class Baseline:
         "Answer one text with a dict, many with a list."
         if isinstance(texts, str): return self([texts])[0]
         texts = list(refuse_one(texts, 'the baseline'))
-        return [{'text': t, 'label': LABELS[int(p.argmax())], 'score': round(float(p.max()), 6), 'scores': {l: round(float(x), 6) for l,x in zip(LABELS, p)}} for t,p in zip(texts, self.probs(texts))]
+        return [
+            {
+                'text': t,
+                'label': LABELS[int(p.argmax())],
+                'score': round(float(p.max()), 6),
+                'scores': {l: round(float(x), 6) for l, x in zip(LABELS, p)},
+            }
+            for t, p in zip(texts, self.probs(texts))
+        ]
 
 # %% ../nbs/06c_baseline.ipynb #a6fcc6b4
 def train_baseline(
@@ -59,24 +73,45 @@ def train_baseline(
 )->Baseline:
     "Fit features and classifier on all texts, each label of a text with its votes times its class weight."
     texts = [t for dm in data for t in dm.train.text]
-    weights = np.concatenate([np.array(dm.train.votes)*class_weights(class_counts(dm.train), weight_cap) for dm in data])  # (N, K)
+    # (N, K)
+    weights = np.concatenate([
+        np.array(dm.train.votes) * class_weights(class_counts(dm.train), weight_cap) for dm in data
+    ])
     row, label = weights.nonzero()
-    if len(set(label)) < 2: raise InputError(f"a baseline needs training texts of two labels at least; {', '.join(dm.source.source for dm in data)} have {len(set(label))}")
+    if len(set(label)) < 2:
+        raise InputError(
+            "a baseline needs training texts of two labels at least; "
+            f"{', '.join(dm.source.source for dm in data)} have {len(set(label))}"
+        )
     features = text_features()
     try: x = features.fit_transform(texts)
-    except ValueError: raise InputError(f"{len(texts)} training texts are too few for a baseline: no word or letter group occurs in two of them") from None
-    return Baseline(features, LogisticRegression(C=C, max_iter=1000).fit(x[row], label, sample_weight=weights[row, label]))
+    except ValueError:
+        raise InputError(
+            f"{len(texts)} training texts are too few for a baseline: no word or letter group "
+            "occurs in two of them"
+        ) from None
+    return Baseline(
+        features,
+        LogisticRegression(C=C, max_iter=1000).fit(
+            x[row], label, sample_weight=weights[row, label]
+        ),
+    )
 
 # %% ../nbs/06c_baseline.ipynb #397e7e7c
 def read_answers(
-    answers:Iterable[dict], # With `label`, `scores` or both; `InputError` for one with neither or with an unknown label
+    # With `label`, `scores` or both; `InputError` for one with neither or with an unknown label
+    answers:Iterable[dict],
 )->tuple[np.ndarray,np.ndarray]: # Class ids `(N,)`; probabilities `(N, K)`, `nan` where an answer has none
     "Answers as numbers."
     ids, probs = [], []
     for n,a in enumerate(answers, 1):
         scores, label = a.get('scores'), a.get('label')
-        if scores is None and label is None: raise InputError(f"answer {n} has neither a label nor scores")
-        if label is not None and label not in LABEL2ID: raise InputError(f"answer {n} has the label {label!r}; known are {', '.join(LABELS)}")
-        probs.append([np.nan]*len(LABELS) if scores is None else [scores.get(l, np.nan) for l in LABELS])
+        if scores is None and label is None:
+            raise InputError(f"answer {n} has neither a label nor scores")
+        if label is not None and label not in LABEL2ID:
+            raise InputError(f"answer {n} has the label {label!r}; known are {', '.join(LABELS)}")
+        probs.append(
+            [np.nan] * len(LABELS) if scores is None else [scores.get(l, np.nan) for l in LABELS]
+        )
         ids.append(int(np.argmax(probs[-1])) if label is None else LABEL2ID[label])
     return np.array(ids, int), np.array(probs, float).reshape(-1, len(LABELS))

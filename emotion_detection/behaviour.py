@@ -23,13 +23,29 @@ import numpy as np
 import pandas as pd
 import yaml
 from .data_mapping import LABELS, LANGUAGES
-from .files import InputError, new_folder, require, user_path, write_json, write_text
+from emotion_detection.files import (
+    InputError,
+    new_folder,
+    require,
+    user_path,
+    write_json,
+    write_text,
+)
 from .page import cell_text, markdown_table
 from .text import refuse_one
 
 # %% ../nbs/07e_behaviour.ipynb #3b1df46b
-KINDS = {'MFT': 'a label is expected', 'INV': 'the answer must stay', 'DIR': 'a probability must move'}
-EXPECT = {'MFT': LABELS, 'INV': ('same',), 'DIR': tuple(f'{way} {label}' for label in LABELS for way in ('more', 'less'))} # What a case of each kind may expect
+KINDS = {
+    'MFT': 'a label is expected',
+    'INV': 'the answer must stay',
+    'DIR': 'a probability must move',
+}
+# What a case of each kind may expect
+EXPECT = {
+    'MFT': LABELS,
+    'INV': ('same',),
+    'DIR': tuple(f'{way} {label}' for label in LABELS for way in ('more', 'less')),
+}
 
 @dataclass(frozen=True)
 class Case:
@@ -79,18 +95,24 @@ def telex_slip(
     for word in sorted(re.findall(r'[^\W\d_]+', text), key=len, reverse=True):
         parts = unicodedata.normalize('NFD', word)
         if tone := next((c for c in parts if c in _TELEX), None):
-            return text.replace(word, unicodedata.normalize('NFC', parts.replace(tone, '')) + _TELEX[tone], 1)
+            return text.replace(
+                word, unicodedata.normalize('NFC', parts.replace(tone, '')) + _TELEX[tone], 1
+            )
     return text
 
 # %% ../nbs/07e_behaviour.ipynb #8956f93b
 _TONES = ''.join(_TELEX)
-_OLD_PLACE = re.compile(rf'(o(?=[{_TONES}][ae])|u(?=[{_TONES}]y))([{_TONES}])([aey])(?![\w\u0300-\u036f])', re.I)
+_OLD_PLACE = re.compile(
+    rf'(o(?=[{_TONES}][ae])|u(?=[{_TONES}]y))([{_TONES}])([aey])(?![\w\u0300-\u036f])', re.I
+)
 
 def new_tone_place(
     text:str,
 )->str: # Composed (NFC)
     "hòa to hoà, khỏe to khoẻ, thủy to thuỷ."
-    return unicodedata.normalize('NFC', _OLD_PLACE.sub(r'\1\3\2', unicodedata.normalize('NFD', text)))
+    return unicodedata.normalize(
+        'NFC', _OLD_PLACE.sub(r'\1\3\2', unicodedata.normalize('NFD', text))
+    )
 
 # %% ../nbs/07e_behaviour.ipynb #70d913e8
 _NO_PUNCTUATION = str.maketrans('', '', '.,;!?')
@@ -112,11 +134,20 @@ def swap_words(
     return re.sub(rf'(?<!\w)(?:{either})(?!\w)', lambda m: words[m[0].lower()], text, flags=re.I)
 
 CHANGES = {
-    'lower': str.lower, 'upper': str.upper, 'typo': swap_letters, 'telex_slip': telex_slip, 'no_marks': drop_marks, 'new_tone_place': new_tone_place,
-    'nfd': lambda t: unicodedata.normalize('NFD', t), 'unpunctuated': lambda t: t.translate(_NO_PUNCTUATION), 'repeat_marks': lambda t: t.replace('!', '!!!'),
-    'repeat_emoji': repeat_emoji, 'spaces': lambda t: t.replace(' ', '\n', 1).replace(' ', '  ') + '\u200b',
-    'curly': lambda t: t.replace("'", '’'), 'no_apostrophe': lambda t: t.replace("'", ''),
-} # Name in a suite file to function of a text
+    'lower': str.lower,
+    'upper': str.upper,
+    'typo': swap_letters,
+    'telex_slip': telex_slip,
+    'no_marks': drop_marks,
+    'new_tone_place': new_tone_place,
+    'nfd': lambda t: unicodedata.normalize('NFD', t),
+    'unpunctuated': lambda t: t.translate(_NO_PUNCTUATION),
+    'repeat_marks': lambda t: t.replace('!', '!!!'),
+    'repeat_emoji': repeat_emoji,
+    'spaces': lambda t: t.replace(' ', '\n', 1).replace(' ', '  ') + '\u200b',
+    'curly': lambda t: t.replace("'", '’'),
+    'no_apostrophe': lambda t: t.replace("'", ''),
+}  # Name in a suite file to function of a text
 
 # %% ../nbs/07e_behaviour.ipynb #f5d4e83f
 _SLOT = re.compile(r'\{(\w+)\}')
@@ -127,7 +158,10 @@ def fill_in(
 )->list[str]: # As many as the longest list that is used; the template alone without slots
     "Put words into the slots of a template."
     slots = {s: words[s] for s in _SLOT.findall(template)}
-    return [_SLOT.sub(lambda m: slots[m[1]][i % len(slots[m[1]])], template) for i in range(max(map(len, slots.values()), default=1))]
+    return [
+        _SLOT.sub(lambda m: slots[m[1]][i % len(slots[m[1]])], template)
+        for i in range(max(map(len, slots.values()), default=1))
+    ]
 
 # %% ../nbs/07e_behaviour.ipynb #6fa956d2
 _HOW = ('vary', 'change', 'swap', 'add')
@@ -147,7 +181,8 @@ def block_pairs(
         for t in fill_in(template, words):
             if 'change' in block: out.append((template, t, CHANGES[block['change']](t)))
             elif 'swap' in block: out.append((template, t, swap_words(t, block['swap'])))
-            elif 'add' in block: out.append((template, t, f"{t} {block['add'][len(out) % len(block['add'])]}"))
+            elif 'add' in block:
+                out.append((template, t, f"{t} {block['add'][len(out) % len(block['add'])]}"))
             else: out.append((template, *map(str.strip, t.partition(' => ')[::2])))
     return out
 
@@ -158,42 +193,76 @@ class _Lines(yaml.BaseLoader):
     "YAML of texts alone whose mappings know their line"
     def construct_mapping(self, node, deep=False):
         twice = [k for k,n in Counter(str(k.value) for k,_ in node.value).items() if n > 1]
-        if twice: raise yaml.constructor.ConstructorError(None, None, f'the key {twice[0]!r} is given twice', node.start_mark)
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f'the key {twice[0]!r} is given twice', node.start_mark
+            )
         out = _Map(super().construct_mapping(node, deep))
         out.line = node.start_mark.line + 1
         return out
 
 def _check_keys(part, where, needed, optional=()):
     "`InputError` unless `part` is a mapping with these keys and no others"
-    if not isinstance(part, _Map): raise InputError(f"{where}: {str(part)[:40]!r} stands where {', '.join(needed)} are expected")
+    if not isinstance(part, _Map):
+        raise InputError(
+            f"{where}: {str(part)[:40]!r} stands where {', '.join(needed)} are expected"
+        )
     for k in part:
         if k in needed or k in optional: continue
         near = difflib.get_close_matches(str(k), [*needed, *optional], 1)
-        raise InputError(f"{where}, line {part.line}: unknown key {k!r}; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join([*needed, *optional])}"))
-    if missing := [k for k in needed if k not in part]: raise InputError(f"{where}, line {part.line}: {missing[0]} is missing")
+        raise InputError(
+            f"{where}, line {part.line}: unknown key {k!r}; "
+            + (
+                f"did you mean {near[0]}?"
+                if near
+                else f"known are {', '.join([*needed, *optional])}"
+            )
+        )
+    if missing := [k for k in needed if k not in part]:
+        raise InputError(f"{where}, line {part.line}: {missing[0]} is missing")
     for k in ('language', 'name', 'kind', 'about', 'expect', 'vary', 'change'):
-        if not (isinstance(v := part.get(k, ' .'), str) and v.strip()): raise InputError(f"{where}, line {part.line}: {k} is {v!r}, not a word or a line")
+        if not (isinstance(v := part.get(k, ' .'), str) and v.strip()):
+            raise InputError(f"{where}, line {part.line}: {k} is {v!r}, not a word or a line")
 
 def _check_texts(texts, where):
-    if not (isinstance(texts, list) and texts and all(isinstance(t, str) and t.strip() for t in texts)): raise InputError(f"{where}: a list of texts is needed, none of them empty")
+    if not (
+        isinstance(texts, list) and texts and all(isinstance(t, str) and t.strip() for t in texts)
+    ):
+        raise InputError(f"{where}: a list of texts is needed, none of them empty")
 
 # %% ../nbs/07e_behaviour.ipynb #af609289
 def _check_block(block, kind, words, where):
     "`InputError` unless a block makes sense"
     how = [k for k in _HOW if k in block]
     if len(how) > 1: raise InputError(f"{where}: give one of {' and '.join(how)}")
-    if kind == 'MFT' and how: raise InputError(f"{where}: {how[0]} is for INV and DIR; an MFT expects a label of the text as it is")
-    if block.get('expect', 'same') not in EXPECT[kind]: raise InputError(f"{where}: expect is {block['expect']!r}; for {kind} it is one of {', '.join(EXPECT[kind])}")
+    if kind == 'MFT' and how:
+        raise InputError(
+            f"{where}: {how[0]} is for INV and DIR; an MFT expects a label of the text as it is"
+        )
+    if block.get('expect', 'same') not in EXPECT[kind]:
+        raise InputError(
+            f"{where}: expect is {block['expect']!r}; for {kind} it is one of "
+            f"{', '.join(EXPECT[kind])}"
+        )
     _check_texts(block['texts'], f'{where}, texts')
-    if unknown := [s for t in block['texts'] for s in _SLOT.findall(t) if s not in words]: raise InputError(f"{where}: there is no {unknown[0]!r} in fill; it has {', '.join(words) or 'nothing'}")
-    if 'vary' in block and (bad := [t for t in block['texts'] if f"{{{block['vary']}}}" not in t]): raise InputError(f"{where}: {bad[0]!r} does not hold {{{block['vary']}}}, which varies")
-    if 'change' in block and block['change'] not in CHANGES: raise InputError(f"{where}: there is no change {block['change']!r}; there are {', '.join(CHANGES)}")
+    if unknown := [s for t in block['texts'] for s in _SLOT.findall(t) if s not in words]:
+        raise InputError(
+            f"{where}: there is no {unknown[0]!r} in fill; it has {', '.join(words) or 'nothing'}"
+        )
+    if 'vary' in block and (bad := [t for t in block['texts'] if f"{{{block['vary']}}}" not in t]):
+        raise InputError(f"{where}: {bad[0]!r} does not hold {{{block['vary']}}}, which varies")
+    if 'change' in block and block['change'] not in CHANGES:
+        raise InputError(
+            f"{where}: there is no change {block['change']!r}; there are {', '.join(CHANGES)}"
+        )
     if 'add' in block: _check_texts(block['add'], f'{where}, add')
     if 'swap' in block:
-        if not isinstance(block['swap'], Mapping): raise InputError(f"{where}: swap is a mapping, like {{you: u, are: r}}")
+        if not isinstance(block['swap'], Mapping):
+            raise InputError(f"{where}: swap is a mapping, like {{you: u, are: r}}")
         _check_texts(list(block['swap'].values()), f'{where}, swap')
         for word in block['swap']:
-            if not any(swap_words(t, {word.lower(): '\0'}) != t for t in block['texts']): raise InputError(f"{where}: no text holds {word!r}, which is to be swapped")
+            if not any(swap_words(t, {word.lower(): '\0'}) != t for t in block['texts']):
+                raise InputError(f"{where}: no text holds {word!r}, which is to be swapped")
 
 # %% ../nbs/07e_behaviour.ipynb #abe75e90
 def _block_cases(block, kind, words, where):
@@ -201,24 +270,43 @@ def _block_cases(block, kind, words, where):
     _check_keys(block, where, ('texts', 'expect') if kind != 'INV' else ('texts',), _HOW)
     where = f'{where}, line {block.line}'
     _check_block(block, kind, words, where)
-    cases = [Case(template, text, changed or None, block.get('expect', 'same')) for template,text,changed in block_pairs(block, words)]
+    cases = [
+        Case(template, text, changed or None, block.get('expect', 'same'))
+        for template, text, changed in block_pairs(block, words)
+    ]
     for c in cases:
-        if kind == 'MFT' and c.changed: raise InputError(f"{where}: {c.template!r} is a pair; an MFT has one text")
-        if kind != 'MFT' and not c.changed: raise InputError(f"{where}: {c.text!r} is not changed; write 'before => after', or give one of {', '.join(_HOW)}")
+        if kind == 'MFT' and c.changed:
+            raise InputError(f"{where}: {c.template!r} is a pair; an MFT has one text")
+        if kind != 'MFT' and not c.changed:
+            raise InputError(
+                f"{where}: {c.text!r} is not changed; write 'before => after', or give one of "
+                f"{', '.join(_HOW)}"
+            )
         if c.text == c.changed: raise InputError(f"{where}: the change leaves {c.text!r} as it is")
-    if left := next((s for c in cases for s in _SLOT.findall(c.text + (c.changed or ''))), None): raise InputError(f"{where}: {{{left}}} is left over; slots are filled in texts, not in what is added or swapped in")
-    if not cases: raise InputError(f"{where}: {block['vary']!r} of fill has one word; it takes two to vary")
-    if len(cases) < len(block.get('add', ())): raise InputError(f"{where}: more sentences in add than texts, some are never used")
+    if left := next((s for c in cases for s in _SLOT.findall(c.text + (c.changed or ''))), None):
+        raise InputError(
+            f"{where}: {{{left}}} is left over; slots are filled in texts, not in what is "
+            "added or swapped in"
+        )
+    if not cases:
+        raise InputError(f"{where}: {block['vary']!r} of fill has one word; it takes two to vary")
+    if len(cases) < len(block.get('add', ())):
+        raise InputError(f"{where}: more sentences in add than texts, some are never used")
     return cases
 
 def _capability(part, language, words, where):
     "One capability of a file"
     _check_keys(part, where, ('name', 'kind', 'about', 'cases'))
     where = f"{where}, {part['name']!r}"
-    if part['kind'] not in KINDS: raise InputError(f"{where}, line {part.line}: kind is {part['kind']!r}; it is one of {', '.join(KINDS)}")
-    if not (isinstance(part['cases'], list) and part['cases']): raise InputError(f"{where}, line {part.line}: cases is a list of blocks")
+    if part['kind'] not in KINDS:
+        raise InputError(
+            f"{where}, line {part.line}: kind is {part['kind']!r}; it is one of {', '.join(KINDS)}"
+        )
+    if not (isinstance(part['cases'], list) and part['cases']):
+        raise InputError(f"{where}, line {part.line}: cases is a list of blocks")
     cases = [c for block in part['cases'] for c in _block_cases(block, part['kind'], words, where)]
-    if twice := [c for c,n in Counter((c.text, c.changed) for c in cases).items() if n > 1]: raise InputError(f"{where}, line {part.line}: {twice[0][0]!r} is there twice")
+    if twice := [c for c,n in Counter((c.text, c.changed) for c in cases).items() if n > 1]:
+        raise InputError(f"{where}, line {part.line}: {twice[0][0]!r} is there twice")
     return Capability(part['name'], language, part['kind'], part['about'], tuple(cases))
 
 # %% ../nbs/07e_behaviour.ipynb #69ce5b55
@@ -226,42 +314,79 @@ def read_suite(
     path:str|os.PathLike, # A suite file; `InputError` names the capability and the line at fault
 )->list[Capability]:
     "Capabilities of one file."
-    try: raw = yaml.load(unicodedata.normalize('NFC', Path(path).read_text(encoding='utf-8-sig')), _Lines)
+    try:
+        raw = yaml.load(
+            unicodedata.normalize('NFC', Path(path).read_text(encoding='utf-8-sig')), _Lines
+        )
     except FileNotFoundError: raise InputError(f"there is no suite file {path}") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as e: raise InputError(f"{path} cannot be read as YAML: {' '.join(str(e).split())}".replace(' in "<unicode string>",', ' at')) from None
+    except (UnicodeDecodeError, yaml.YAMLError) as e:
+        raise InputError(
+            f"{path} cannot be read as YAML: {' '.join(str(e).split())}".replace(
+                ' in "<unicode string>",', ' at'
+            )
+        ) from None
     where = Path(path).name
     _check_keys(raw, where, ('language', 'capabilities'), ('fill',))
     words = raw.get('fill') or _Map()
-    if not isinstance(words, _Map): raise InputError(f"{where}: fill is a mapping of slots to lists of words")
+    if not isinstance(words, _Map):
+        raise InputError(f"{where}: fill is a mapping of slots to lists of words")
     for slot,list_ in words.items(): _check_texts(list_, f'{where}, fill {slot}')
-    if not (isinstance(raw['capabilities'], list) and raw['capabilities']): raise InputError(f"{where}: capabilities is a list")
+    if not (isinstance(raw['capabilities'], list) and raw['capabilities']):
+        raise InputError(f"{where}: capabilities is a list")
     out = [_capability(part, raw['language'], words, where) for part in raw['capabilities']]
-    if twice := [n for n,k in Counter(c.name for c in out).items() if k > 1]: raise InputError(f"{where}: there are two capabilities named {twice[0]!r}")
-    if idle := words.keys() - {s for c in out for case in c.cases for s in _SLOT.findall(case.template)}: raise InputError(f"{where}, line {words.line}: no text uses {min(idle)!r} of fill")
+    if twice := [n for n,k in Counter(c.name for c in out).items() if k > 1]:
+        raise InputError(f"{where}: there are two capabilities named {twice[0]!r}")
+    if idle := words.keys() - {
+        s for c in out for case in c.cases for s in _SLOT.findall(case.template)
+    }:
+        raise InputError(f"{where}, line {words.line}: no text uses {min(idle)!r} of fill")
     return out
 
 def load_suite(
-    path:str|os.PathLike|None=None, # A suite file, or a folder of them; default: the two of this package
+    # A suite file, or a folder of them; default: the two of this package
+    path:str|os.PathLike|None=None,
 )->list[Capability]:
     "Read a suite."
     path = files('emotion_detection')/'suite' if path is None else user_path(path)
-    found = sorted((p for p in path.iterdir() if p.name.endswith(('.yaml', '.yml'))), key=lambda p: p.name) if path.is_dir() else [path]
+    found = (
+        sorted(
+            (p for p in path.iterdir() if p.name.endswith(('.yaml', '.yml'))), key=lambda p: p.name
+        )
+        if path.is_dir()
+        else [path]
+    )
     if not found: raise InputError(f"there is no .yaml file in {path}")
     out = [c for p in found for c in read_suite(p)]
-    if twice := [k for k,n in Counter((c.language, c.name) for c in out).items() if n > 1]: raise InputError(f"two files of {path} have a capability {twice[0][1]!r} in {twice[0][0]}")
+    if twice := [k for k,n in Counter((c.language, c.name) for c in out).items() if n > 1]:
+        raise InputError(f"two files of {path} have a capability {twice[0][1]!r} in {twice[0][0]}")
     return out
 
 # %% ../nbs/07e_behaviour.ipynb #b1a7e229
 def _check_answer(answer, text, name):
     "Label and probabilities, shape `(4,)` or `None`"
-    if not isinstance(answer, Mapping) or 'label' not in answer: raise InputError(f"{name} answered {text!r} with {str(answer)[:60]!r}; a dict with 'label', and 'scores' if there are any, is needed")
+    if not isinstance(answer, Mapping) or 'label' not in answer:
+        raise InputError(
+            f"{name} answered {text!r} with {str(answer)[:60]!r}; a dict with 'label', and "
+            "'scores' if there are any, is needed"
+        )
     label, scores = answer['label'], answer.get('scores')
-    if label is not None and label not in LABELS: raise InputError(f"{name} gave {text!r} the label {label!r}; the labels are {', '.join(LABELS)}")
+    if label is not None and label not in LABELS:
+        raise InputError(
+            f"{name} gave {text!r} the label {label!r}; the labels are {', '.join(LABELS)}"
+        )
     if scores is None: return label, None
-    if not isinstance(scores, Mapping) or set(scores) != set(LABELS): raise InputError(f"{name} gave {text!r} scores for {', '.join(map(str, scores))}; one for each of {', '.join(LABELS)} is needed")
+    if not isinstance(scores, Mapping) or set(scores) != set(LABELS):
+        raise InputError(
+            f"{name} gave {text!r} scores for {', '.join(map(str, scores))}; one for each of "
+            f"{', '.join(LABELS)} is needed"
+        )
     try: probs = np.array([scores[l] for l in LABELS], float)
     except (TypeError, ValueError): probs = np.full(len(LABELS), math.nan)
-    if not ((probs >= 0) & (probs <= 1)).all(): raise InputError(f"{name} gave {text!r} the scores {list(scores.values())}; they must be probabilities, from 0 to 1")
+    if not ((probs >= 0) & (probs <= 1)).all():
+        raise InputError(
+            f"{name} gave {text!r} the scores {list(scores.values())}; they must be "
+            "probabilities, from 0 to 1"
+        )
     return label, probs
 
 def ask(
@@ -270,14 +395,26 @@ def ask(
     name:str='the predictor', # For messages
 )->dict: # Text to label and probabilities (`None` without scores); `InputError` for an answer of another form
     "Answers of a predictor, checked."
-    if not callable(predictor): raise InputError(f"{name} is a {type(predictor).__name__}; give something that can be called with a list of texts")
+    if not callable(predictor):
+        raise InputError(
+            f"{name} is a {type(predictor).__name__}; give something that can be called with "
+            "a list of texts"
+        )
     texts = list(dict.fromkeys(refuse_one(texts, 'ask')))
     answers = predictor(texts)
-    if isinstance(answers, (str, Mapping)) or not isinstance(answers, Iterable): raise InputError(f"{name} returned a {type(answers).__name__}; a list of dicts is needed, one for each text")
+    if isinstance(answers, (str, Mapping)) or not isinstance(answers, Iterable):
+        raise InputError(
+            f"{name} returned a {type(answers).__name__}; a list of dicts is needed, one for "
+            "each text"
+        )
     answers = list(answers)
-    if len(answers) != len(texts): raise InputError(f"{name} gave {len(answers)} answers for {len(texts)} texts; one for each is needed")
+    if len(answers) != len(texts):
+        raise InputError(
+            f"{name} gave {len(answers)} answers for {len(texts)} texts; one for each is needed"
+        )
     out = {t: _check_answer(a, t, name) for t,a in zip(texts, answers)}
-    if len({probs is None for _,probs in out.values()}) > 1: raise InputError(f"{name} gave scores for some texts only; give them for all, or for none")
+    if len({probs is None for _,probs in out.values()}) > 1:
+        raise InputError(f"{name} gave scores for some texts only; give them for all, or for none")
     return out
 
 # %% ../nbs/07e_behaviour.ipynb #7b5560a9
@@ -292,17 +429,31 @@ def judge(
     margin:float=MARGIN,
 )->dict: # `passed` (`None`: not judged), `move` (of a probability, nan without), `came` (in words)
     "Does a predictor pass a case?"
-    show = lambda label, probs, of: f'{label}' if probs is None else f'{of} {probs[LABELS.index(of)]:.2f}'
+    show = lambda label, probs, of: (
+        f'{label}' if probs is None else f'{of} {probs[LABELS.index(of)]:.2f}'
+    )
     (label, p), (new, q) = before, after or before
-    if case.expect in LABELS: return {'passed': label == case.expect, 'move': math.nan, 'came': show(label, p, label) if label else 'unsure'}
+    if case.expect in LABELS:
+        return {
+            'passed': label == case.expect,
+            'move': math.nan,
+            'came': show(label, p, label) if label else 'unsure',
+        }
     if case.expect == 'same':
         move = math.nan if p is None else float(np.abs(q-p).max())
-        came = f"{show(label, p, label) if label else 'unsure'} → {show(new, q, new) if new else 'unsure'}"
+        came = (
+            f"{show(label, p, label) if label else 'unsure'} → "
+            f"{show(new, q, new) if new else 'unsure'}"
+        )
         return {'passed': label == new and not move > tolerance + 1e-9, 'move': move, 'came': came}
     if p is None: return {'passed': None, 'move': math.nan, 'came': 'no scores'}
     way, of = case.expect.split()
     move = float((q-p)[LABELS.index(of)])
-    return {'passed': (move if way=='more' else -move) > margin, 'move': move, 'came': f'{show(label, p, of)} → {show(new, q, of)}'}
+    return {
+        'passed': (move if way == 'more' else -move) > margin,
+        'move': move,
+        'came': f'{show(label, p, of)} → {show(new, q, of)}',
+    }
 
 # %% ../nbs/07e_behaviour.ipynb #c0de669c
 def judge_suite(
@@ -312,12 +463,28 @@ def judge_suite(
     margin:float=MARGIN,
 )->pd.DataFrame: # One row per case and predictor: `language`, `kind`, `capability`, `about`, `predictor`, `template`, `text`, `changed` (empty for MFT), `expected`, `came`, `move`, `passed` (`<NA>`: not judged)
     "Ask every predictor every case."
-    if not isinstance(predictors, Mapping) or not predictors: raise InputError("give predictors with their names, like {'INT8': predictor}")
+    if not isinstance(predictors, Mapping) or not predictors:
+        raise InputError("give predictors with their names, like {'INT8': predictor}")
     suite = load_suite() if suite is None else suite
     texts = [t for c in suite for case in c.cases for t in (case.text, case.changed) if t]
     answers = {name: ask(p, texts, name) for name,p in predictors.items()}
-    rows = [{'language': c.language, 'kind': c.kind, 'capability': c.name, 'about': c.about, 'predictor': name, 'template': case.template, 'text': case.text, 'changed': case.changed or '',
-             'expected': case.expect, **judge(case, a[case.text], a.get(case.changed), tolerance, margin)} for c in suite for name,a in answers.items() for case in c.cases]
+    rows = [
+        {
+            'language': c.language,
+            'kind': c.kind,
+            'capability': c.name,
+            'about': c.about,
+            'predictor': name,
+            'template': case.template,
+            'text': case.text,
+            'changed': case.changed or '',
+            'expected': case.expect,
+            **judge(case, a[case.text], a.get(case.changed), tolerance, margin),
+        }
+        for c in suite
+        for name, a in answers.items()
+        for case in c.cases
+    ]
     judged = pd.DataFrame(rows).astype({'passed': 'boolean'})
     judged.attrs = {'tolerance': tolerance, 'margin': margin}
     return judged
@@ -338,13 +505,33 @@ def failure_rates(
 )->pd.DataFrame: # One row per capability and predictor: `templates`, `cases`, `failures`, `rate`, `low`, `high`, `note`; no rate where nothing was judged
     "How often each capability fails."
     rows = []
-    for (language,kind,capability,predictor),g in judged.groupby(['language', 'kind', 'capability', 'predictor'], sort=False):
+    for (language, kind, capability, predictor), g in judged.groupby(
+        ['language', 'kind', 'capability', 'predictor'], sort=False
+    ):
         n, asked = g.template.nunique(), bool(g.passed.notna().all())
         rate = float((~g.passed).mean()) if asked else math.nan
         low, high = wilson(rate, n) if asked else (math.nan, math.nan)
-        note = 'needs scores' if not asked else 'judged by the label alone' if kind=='INV' and g.move.isna().all() else ''
-        rows.append({'language': language, 'kind': kind, 'capability': capability, 'predictor': predictor, 'templates': n, 'cases': len(g),
-                     'failures': int((~g.passed).sum()) if asked else pd.NA, 'rate': rate, 'low': low, 'high': high, 'note': note, 'about': g.about.iloc[0]})
+        note = (
+            'needs scores'
+            if not asked
+            else 'judged by the label alone'
+            if kind == 'INV' and g.move.isna().all()
+            else ''
+        )
+        rows.append({
+            'language': language,
+            'kind': kind,
+            'capability': capability,
+            'predictor': predictor,
+            'templates': n,
+            'cases': len(g),
+            'failures': int((~g.passed).sum()) if asked else pd.NA,
+            'rate': rate,
+            'low': low,
+            'high': high,
+            'note': note,
+            'about': g.about.iloc[0],
+        })
     return pd.DataFrame(rows).astype({'failures': 'Int64'})
 
 def run_suite(
@@ -375,14 +562,24 @@ def failures(
 )->pd.DataFrame: # `predictor`, `language`, `capability`, `text`, `changed`, `expected`, `came`
     "The failing cases."
     chosen = judged[~judged.passed.fillna(True)]
-    for column,value in (('capability', capability), ('predictor', predictor), ('language', language)):
+    for column, value in (
+        ('capability', capability),
+        ('predictor', predictor),
+        ('language', language),
+    ):
         if value is None: continue
-        if value not in set(judged[column]): raise InputError(f"there is no {column} {value!r}; there are {', '.join(judged[column].unique())}")
+        if value not in set(judged[column]):
+            raise InputError(
+                f"there is no {column} {value!r}; there are {', '.join(judged[column].unique())}"
+            )
         chosen = chosen[chosen[column]==value]
-    return chosen[['predictor', 'language', 'capability', 'text', 'changed', 'expected', 'came']].reset_index(drop=True)
+    return chosen[
+        ['predictor', 'language', 'capability', 'text', 'changed', 'expected', 'came']
+    ].reset_index(drop=True)
 
 # %% ../nbs/07e_behaviour.ipynb #4d84bf45
-_MARKERS, _COLORS = 'os^Dv*', ('#222222', '#d95f02', '#1f78b4', '#7fbf7b', '#984ea3', '#bbbbbb')
+_MARKERS = 'os^Dv*'
+_COLORS = ('#222222', '#d95f02', '#1f78b4', '#7fbf7b', '#984ea3', '#bbbbbb')
 
 def plot_failures(
     rates:pd.DataFrame, # From `failure_rates`
@@ -392,7 +589,15 @@ def plot_failures(
     plt = require('matplotlib.pyplot', why='a picture')
     languages, names = rates.language.unique(), rates.predictor.unique()
     rows = max(rates[rates.language==l].capability.nunique() for l in languages)
-    fig,axes = plt.subplots(1, len(languages), figsize=(4.4*len(languages), 1.4+.2*rows), dpi=66, sharex=True, squeeze=False, layout='constrained')
+    fig, axes = plt.subplots(
+        1,
+        len(languages),
+        figsize=(4.4 * len(languages), 1.4 + 0.2 * rows),
+        dpi=66,
+        sharex=True,
+        squeeze=False,
+        layout='constrained',
+    )
     for ax,language in zip(axes[0], languages):
         own = rates[rates.language==language]
         order = own[['kind', 'capability']].drop_duplicates()
@@ -403,17 +608,36 @@ def plot_failures(
             ax.hlines(y, 100*r.low, 100*r.high, color=_COLORS[i % 6], lw=.8)
             ax.plot(100*r.rate, y, _MARKERS[i % 6], color=_COLORS[i % 6], ms=4, label=name)
         for k in range(1, len(order)):
-            if order.kind.iloc[k] != order.kind.iloc[k-1]: ax.axhline(k-.5, color='gray', lw=.7, ls=':')
-        ax.set_yticks(range(len(order)), [f'{c}  {k}' for k,c in order.values], fontsize=8); ax.set_ylim(len(order)-.5, -.5)
-        ax.set(xlabel='failing cases (%)', title=LANGUAGES.get(language, language), xlim=(-2, 102)); ax.spines[['top', 'right']].set_visible(False); ax.grid(axis='y', lw=.3)
+            if order.kind.iloc[k] != order.kind.iloc[k-1]:
+                ax.axhline(k-.5, color='gray', lw=.7, ls=':')
+        ax.set_yticks(range(len(order)), [f'{c}  {k}' for k,c in order.values], fontsize=8)
+        ax.set_ylim(len(order)-.5, -.5)
+        ax.set(xlabel='failing cases (%)', title=LANGUAGES.get(language, language), xlim=(-2, 102))
+        ax.spines[['top', 'right']].set_visible(False)
+        ax.grid(axis='y', lw=.3)
     last = rates[(rates.predictor==names[-1]) & rates.rate.notna()]
     worst = last.loc[last.rate.idxmax()]
-    fig.suptitle(title or f'{worst.predictor} fails most at {worst.capability} ({worst.language}): {100*worst.rate:.0f} %')
-    fig.legend(*axes[0][0].get_legend_handles_labels(), ncols=len(names), loc='outside lower center', frameon=False)
+    fig.suptitle(
+        title
+        or (
+            f'{worst.predictor} fails most at {worst.capability} ({worst.language}): '
+            f'{100 * worst.rate:.0f} %'
+        )
+    )
+    fig.legend(
+        *axes[0][0].get_legend_handles_labels(),
+        ncols=len(names),
+        loc='outside lower center',
+        frameon=False,
+    )
     return fig
 
 # %% ../nbs/07e_behaviour.ipynb #4ef67464
-def _table(frame): return markdown_table([{c: cell_text('' if v is None else v) for c,v in row.items()} for row in frame.to_dict('records')]).rstrip()
+def _table(frame):
+    return markdown_table([
+        {c: cell_text('' if v is None else v) for c, v in row.items()}
+        for row in frame.to_dict('records')
+    ]).rstrip()
 
 def behaviour_text(
     judged:pd.DataFrame, # From `judge_suite`
@@ -421,26 +645,67 @@ def behaviour_text(
 )->str: # Markdown
     "Rates with intervals, and examples of what failed."
     rates, keys = failure_rates(judged), ['kind', 'capability', 'about', 'cases']
-    rates['shown'] = [r.note if math.isnan(r.rate) else f'{100*r.rate:.0f} % ({100*r.low:.0f}–{100*r.high:.0f})' for r in rates.itertuples()]
-    parts = ['# Behaviour', '', f"Share of failing cases with Wilson's 95 % interval over templates. MFT: {KINDS['MFT']}; INV: {KINDS['INV']} (label, and probabilities within {judged.attrs['tolerance']}); "
-             f"DIR: {KINDS['DIR']} (by more than {judged.attrs['margin']})."]
+    rates['shown'] = [
+        r.note
+        if math.isnan(r.rate)
+        else f'{100 * r.rate:.0f} % ({100 * r.low:.0f}–{100 * r.high:.0f})'
+        for r in rates.itertuples()
+    ]
+    parts = [
+        '# Behaviour',
+        '',
+        f"Share of failing cases with Wilson's 95 % interval over templates. MFT: {KINDS['MFT']}; INV: {KINDS['INV']} (label, and probabilities within {judged.attrs['tolerance']}); "
+        f"DIR: {KINDS['DIR']} (by more than {judged.attrs['margin']}).",
+    ]
     for language,own in rates.groupby('language', sort=False):
         wide = own.pivot(index=keys, columns='predictor', values='shown')[own.predictor.unique()]
-        wide = wide.reindex(pd.MultiIndex.from_frame(own[keys].drop_duplicates())).reset_index().rename(columns={'about': 'shows'})
-        failed = failures(judged, language=language).groupby(['capability', 'predictor'], sort=False).head(examples).drop(columns='language')
-        parts += ['', f'## {language}', '', _table(wide), '', 'Failing, for example:', '', _table(failed) if len(failed) else 'Nothing.']
+        wide = (
+            wide
+            .reindex(pd.MultiIndex.from_frame(own[keys].drop_duplicates()))
+            .reset_index()
+            .rename(columns={'about': 'shows'})
+        )
+        failed = (
+            failures(judged, language=language)
+            .groupby(['capability', 'predictor'], sort=False)
+            .head(examples)
+            .drop(columns='language')
+        )
+        parts += [
+            '',
+            f'## {language}',
+            '',
+            _table(wide),
+            '',
+            'Failing, for example:',
+            '',
+            _table(failed) if len(failed) else 'Nothing.',
+        ]
     return '\n'.join(parts) + '\n'
 
 def write_behaviour(
     judged:pd.DataFrame, # From `judge_suite`
-    output_dir:str|os.PathLike, # Folder to make: `behaviour.json`, `behaviour.csv` (rates), `cases.csv` (every case), `behaviour.md`, `behaviour.png`
+    # Folder to make: `behaviour.json`, `behaviour.csv` (rates), `cases.csv` (every case), `behaviour.md`, `behaviour.png`
+    output_dir:str|os.PathLike,
     **about, # More for `behaviour.json`, such as the models' folders
 )->pd.DataFrame: # The rates
     "Rates, cases and picture of a run, in one folder."
-    plt, rates = require('matplotlib.pyplot', why='a picture'), failure_rates(judged)
-    rows = [{k: None if pd.isna(v) else v for k,v in r.items()} for r in rates.round(4).astype(object).to_dict('records')]
+    plt = require('matplotlib.pyplot', why='a picture')
+    rates = failure_rates(judged)
+    rows = [
+        {k: None if pd.isna(v) else v for k, v in r.items()}
+        for r in rates.round(4).astype(object).to_dict('records')
+    ]
     with new_folder(output_dir, 'behaviour') as new:
-        write_json(new/'behaviour.json', about | judged.attrs | {'cases': int(rates.groupby(['language', 'capability']).cases.first().sum()), 'rates': rows})
+        write_json(
+            new / 'behaviour.json',
+            about
+            | judged.attrs
+            | {
+                'cases': int(rates.groupby(['language', 'capability']).cases.first().sum()),
+                'rates': rows,
+            },
+        )
         rates.round(4).to_csv(new/'behaviour.csv', index=False)
         judged.round(4).to_csv(new/'cases.csv', index=False)
         write_text(new/'behaviour.md', behaviour_text(judged))

@@ -25,7 +25,13 @@ from .files import read_json, require_files, user_path
 from .text import normalise
 
 # %% ../nbs/07c_bench_predict.ipynb #0fa193d4
-NEEDS = {'pipeline': ('torch', 'transformers'), 'optimum': ('torch', 'transformers', 'optimum', 'optimum.onnxruntime'), 'openvino': ('openvino',), 'ours': ()} # Libraries of each kind
+# Libraries of each kind
+NEEDS = {
+    'pipeline': ('torch', 'transformers'),
+    'optimum': ('torch', 'transformers', 'optimum', 'optimum.onnxruntime'),
+    'openvino': ('openvino',),
+    'ours': (),
+}
 
 @dataclass
 class Contender:
@@ -42,25 +48,44 @@ class Contender:
 
 # %% ../nbs/07c_bench_predict.ipynb #d75cc7d7
 def contenders(
-    folders:dict, # `pytorch`, `onnx` (FP32), `int8`, `int8_trimmed`, `openvino`: whichever there are
+    # `pytorch`, `onnx` (FP32), `int8`, `int8_trimmed`, `openvino`: whichever there are
+    folders:dict,
     modes:tuple=('deterministic', 'throughput'), # Of `EmotionPredictor`
 )->list[Contender]: # What is compared with comes first
     "Who takes part, given these forms of one model."
-    given = [('transformers.pipeline', 'pipeline', 'pytorch'), ('optimum FP32', 'optimum', 'onnx'), ('optimum INT8', 'optimum', 'int8')]
+    given = [
+        ('transformers.pipeline', 'pipeline', 'pytorch'),
+        ('optimum FP32', 'optimum', 'onnx'),
+        ('optimum INT8', 'optimum', 'int8'),
+    ]
     out = [Contender(name, kind, folders[form]) for name,kind,form in given if folders.get(form)]
     out.append(Contender('OpenVINO INT8', 'openvino', folders.get('openvino')))
     ours = [('ours INT8', 'int8'), ('ours INT8 trimmed', 'int8_trimmed')]
-    return out + [Contender(name + (f', {mode}' if mode != 'deterministic' else ''), 'ours', folders[form], mode) for name,form in ours if folders.get(form) for mode in modes]
+    return out + [
+        Contender(
+            name + (f', {mode}' if mode != 'deterministic' else ''), 'ours', folders[form], mode
+        )
+        for name, form in ours
+        if folders.get(form)
+        for mode in modes
+    ]
 
 # %% ../nbs/07c_bench_predict.ipynb #4c1dfab7
 BATCH = 32 # Texts per batch of the pipelines and of OpenVINO
 
 def _cut(folder):
     "Keyword arguments that make a pipeline cut long texts where ours does"
-    return {'truncation': True, 'max_length': read_json(Path(folder)/'config.json').get('emotion_detection', {}).get('max_length', 128)}
+    return {
+        'truncation': True,
+        'max_length': read_json(Path(folder) / 'config.json')
+        .get('emotion_detection', {})
+        .get('max_length', 128),
+    }
 
 def _answers(pipe, cut):
-    return lambda text: pipe(text, **cut)[0]['label'], lambda texts: [a['label'] for a in pipe(texts, batch_size=BATCH, **cut)]
+    return lambda text: pipe(text, **cut)[0]['label'], lambda texts: [
+        a['label'] for a in pipe(texts, batch_size=BATCH, **cut)
+    ]
 
 def _pipeline(folder, threads, mode):
     "`transformers.pipeline` on a PyTorch folder."
@@ -77,14 +102,26 @@ def _optimum(folder, threads, mode):
     options = SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 3
     model = ORTModelForSequenceClassification.from_pretrained(folder, session_options=options)
-    return _answers(pipeline('text-classification', model=model, tokenizer=AutoTokenizer.from_pretrained(folder), device='cpu'), _cut(folder))
+    return _answers(
+        pipeline(
+            'text-classification',
+            model=model,
+            tokenizer=AutoTokenizer.from_pretrained(folder),
+            device='cpu',
+        ),
+        _cut(folder),
+    )
 
 # %% ../nbs/07c_bench_predict.ipynb #feb3e9b1
 def _ours(folder, threads, mode):
     "`EmotionPredictor`; today's default mode needs no argument."
     from emotion_detection.predict import EmotionPredictor
-    predictor = EmotionPredictor(folder, threads=threads, **({} if mode=='deterministic' else {'mode': mode}))
-    return lambda text: predictor(text)['label'], lambda texts: [a['label'] for a in predictor(texts)]
+    predictor = EmotionPredictor(
+        folder, threads=threads, **({} if mode == 'deterministic' else {'mode': mode})
+    )
+    return lambda text: predictor(text)['label'], lambda texts: [
+        a['label'] for a in predictor(texts)
+    ]
 
 # %% ../nbs/07c_bench_predict.ipynb #215df150
 def _openvino(folder, threads, mode):
@@ -96,22 +133,32 @@ def _openvino(folder, threads, mode):
     tok, core = Tokenizer.from_file(str(Path(folder)/'tokenizer.json')), ov.Core()
     tok.enable_truncation(_cut(folder)['max_length'])
     pad = tok.token_to_id('<pad>') or 0
-    model = core.compile_model(str(next(Path(folder).rglob('*.xml'))), 'CPU', {'INFERENCE_NUM_THREADS': threads, 'PERFORMANCE_HINT': 'LATENCY'})
+    model = core.compile_model(
+        str(next(Path(folder).rglob('*.xml'))),
+        'CPU',
+        {'INFERENCE_NUM_THREADS': threads, 'PERFORMANCE_HINT': 'LATENCY'},
+    )
     names = {n for i in model.inputs for n in i.names}
     def labels(rows):
-        ids, mask = (np.array([r + [fill]*(max(map(len, rows))-len(r)) for r in part], np.int64) for part,fill in ((rows, pad), ([[1]*len(r) for r in rows], 0)))  # (B, T)
+        # (B, T)
+        ids, mask = (
+            np.array([r + [fill] * (max(map(len, rows)) - len(r)) for r in part], np.int64)
+            for part, fill in ((rows, pad), ([[1] * len(r) for r in rows], 0))
+        )
         out = model({k: v for k,v in (('input_ids', ids), ('attention_mask', mask)) if k in names})
         return [LABELS[i] for i in out[0].argmax(-1)]
     def many(texts):
         rows = [e.ids for e in tok.encode_batch(texts)]
-        order, found = sorted(range(len(rows)), key=lambda i: len(rows[i])), [None]*len(rows)
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        found = [None]*len(rows)
         for part in (order[i:i+BATCH] for i in range(0, len(order), BATCH)):
             for i,label in zip(part, labels([rows[i] for i in part])): found[i] = label
         return found
     return lambda text: labels([tok.encode(text).ids])[0], many
 
 # %% ../nbs/07c_bench_predict.ipynb #3d6ef04e
-WEIGHTS = ('.safetensors', '.onnx', '.onnx_data', '.xml', '.bin') # Endings of the files with a model's weights
+# Endings of the files with a model's weights
+WEIGHTS = ('.safetensors', '.onnx', '.onnx_data', '.xml', '.bin')
 
 def _proc(name):
     "Lines of a file about this process, none where there is no such file"
@@ -120,18 +167,30 @@ def _proc(name):
 
 def memory()->dict[str,float]: # MB of 10^6 bytes: `rss_mb` (resident), `peak_mb` (most ever resident), `mapped_mb` (weights mapped, each once), `touched_mb` (of the mappings resident)
     "Memory of this process; 0 for what the system does not tell."
-    kb, mapped = {l.split()[0]: int(l.split()[1]) for l in _proc('status') if l.endswith(' kB')}, {}
-    if 'VmRSS:' not in kb: kb['VmRSS:'] = importlib.import_module('psutil').Process().memory_info().rss/1024
+    kb = {l.split()[0]: int(l.split()[1]) for l in _proc('status') if l.endswith(' kB')}
+    mapped = {}
+    if 'VmRSS:' not in kb:
+        kb['VmRSS:'] = importlib.import_module('psutil').Process().memory_info().rss/1024
     touched, part = 0, None
     for l in _proc('smaps'):
         key, *values = l.split()
-        if not key.endswith(':'): part = tuple(values[1:4]) if l.endswith(WEIGHTS) else None  # a mapping begins: addresses, rights, offset, device, inode, path
+        # a mapping begins: addresses, rights, offset, device, inode, path
+        if not key.endswith(':'): part = tuple(values[1:4]) if l.endswith(WEIGHTS) else None
         elif part and key=='Size:': mapped[part] = int(values[0])
         elif part and key=='Rss:': touched += int(values[0])
-    return {name: n*1024/1e6 for name,n in (('rss_mb', kb['VmRSS:']), ('peak_mb', kb.get('VmHWM:', 0)), ('mapped_mb', sum(mapped.values())), ('touched_mb', touched))}
+    return {
+        name: n * 1024 / 1e6
+        for name, n in (
+            ('rss_mb', kb['VmRSS:']),
+            ('peak_mb', kb.get('VmHWM:', 0)),
+            ('mapped_mb', sum(mapped.values())),
+            ('touched_mb', touched),
+        )
+    }
 
 # %% ../nbs/07c_bench_predict.ipynb #dcf38116
-OPEN = {'pipeline': _pipeline, 'optimum': _optimum, 'openvino': _openvino, 'ours': _ours} # Kind to function: from folder, threads and mode to two functions, for one text and for many
+# Kind to function: from folder, threads and mode to two functions, for one text and for many
+OPEN = {'pipeline': _pipeline, 'optimum': _optimum, 'openvino': _openvino, 'ours': _ours}
 
 def work(
     kind:str, # See `Contender`
@@ -150,7 +209,12 @@ def work(
         try: reply(**_serve(one, many, **request))
         except Exception as e: return reply(error=_sentence(e), input=isinstance(e, InputError))
 
-def _sentence(e): return f'{type(e).__name__}: {e}'.splitlines()[0][:200] if not isinstance(e, InputError) else str(e)
+def _sentence(e):
+    return (
+        f'{type(e).__name__}: {e}'.splitlines()[0][:200]
+        if not isinstance(e, InputError)
+        else str(e)
+    )
 
 def _serve(one, many, what, texts=()):
     "One request: `one` text at a time, `many` at once, or the `state` of the process"
@@ -161,7 +225,8 @@ def _serve(one, many, what, texts=()):
     labels, seconds = [], []
     for t in texts:
         start = time.perf_counter()
-        labels.append(one(t)); seconds.append(time.perf_counter()-start)
+        labels.append(one(t))
+        seconds.append(time.perf_counter()-start)
     return {'labels': labels, 'seconds': seconds}
 
 # %% ../nbs/07c_bench_predict.ipynb #3d779542
@@ -172,11 +237,28 @@ class Worker:
         threads:int, # For its calculations
     ):
         self.name, self.log = contender.name, tempfile.TemporaryFile()
-        counts = {k: str(threads) for k in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')}
-        env = {k: v for k,v in os.environ.items() if k != 'TOKENIZERS_PARALLELISM'} | counts | {'HF_HUB_OFFLINE': '1'}
-        code = f'from emotion_detection.bench_predict import work; work{(contender.kind, str(contender.folder), threads, contender.mode)!r}'
-        self.process = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
-            env=env, encoding='utf8', start_new_session=True)  # Ctrl-C is for the parent, which then kills
+        counts = {
+            k: str(threads) for k in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
+        }
+        env = (
+            {k: v for k, v in os.environ.items() if k != 'TOKENIZERS_PARALLELISM'}
+            | counts
+            | {'HF_HUB_OFFLINE': '1'}
+        )
+        code = (
+            'from emotion_detection.bench_predict import work; '
+            f'work{(contender.kind, str(contender.folder), threads, contender.mode)!r}'
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, '-c', code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            # Ctrl-C is for the parent, which then kills
+            env=env,
+            encoding='utf8',
+            start_new_session=True,
+        )
 
     def __enter__(self): return self
     def __exit__(self, *_):
@@ -194,8 +276,15 @@ class Worker:
         try: print(json.dumps({'what': what, 'texts': texts}), file=self.process.stdin, flush=True)
         except BrokenPipeError: pass  # its last words are waiting
         answer = json.loads(self.process.stdout.readline() or '{}')
-        if 'error' in answer: raise (InputError if answer['input'] else GateError)(f"{self.name} cannot be measured: {answer['error']}")
-        if not answer: raise GateError(f"{self.name} cannot be measured: its process ended with code {self.process.wait()}{self._last_words()}")
+        if 'error' in answer:
+            raise (InputError if answer['input'] else GateError)(
+                f"{self.name} cannot be measured: {answer['error']}"
+            )
+        if not answer:
+            raise GateError(
+                f"{self.name} cannot be measured: its process ended with code "
+                f"{self.process.wait()}{self._last_words()}"
+            )
         return answer
 
     def _last_words(self):
@@ -218,7 +307,11 @@ def bench_texts(
     for split in splits:
         part = [t for r in rows if split in r for t in map(normalise, r[split]['text']) if t]
         pool += rng.sample(part, len(part))
-    if not pool: raise InputError(f"{folder} has no {' or '.join(splits)} texts; leave GOEMOTIONS_DIR unset for the bundled samples")
+    if not pool:
+        raise InputError(
+            f"{folder} has no {' or '.join(splits)} texts; leave GOEMOTIONS_DIR unset for the "
+            "bundled samples"
+        )
     return list(itertools.islice(itertools.cycle(pool), n or len(pool)))
 
 # %% ../nbs/07c_bench_predict.ipynb #89f0f23e
@@ -235,7 +328,8 @@ def cold_start(
         w.ask('one', [text])
         return time.perf_counter()-start
 
-def _turns(n, i): return [(i+k) % n for k in range(n)] if i % 2 == 0 else [(i-k) % n for k in range(n)]
+def _turns(n, i):
+    return [(i+k) % n for k in range(n)] if i % 2 == 0 else [(i-k) % n for k in range(n)]
 
 # %% ../nbs/07c_bench_predict.ipynb #44e46662
 def run_rounds(
@@ -258,11 +352,14 @@ def run_rounds(
             one, many = texts[:singles][i::rounds], texts[singles:][i::rounds]
             for k in _turns(len(workers), i):
                 a, b = workers[k].ask('one', one), workers[k].ask('many', many)
-                got[k]['singles'].append(a['seconds']); got[k]['many'].append(b['seconds']); got[k]['labels'] += a['labels'] + b['labels']
+                got[k]['singles'].append(a['seconds'])
+                got[k]['many'].append(b['seconds'])
+                got[k]['labels'] += a['labels'] + b['labels']
             _say(f'bench: round {i+1}/{rounds}')
         for w,g in zip(workers, got): g['end'] = w.ask('state')
     for i in range(starts):
-        for k in _turns(len(entered), i): got[k]['starts'].append(cold_start(entered[k], texts[0], threads))
+        for k in _turns(len(entered), i):
+            got[k]['starts'].append(cold_start(entered[k], texts[0], threads))
         _say(f'bench: cold starts {i+1}/{starts}')
     return got
 
@@ -281,15 +378,36 @@ def summarise(
     "Medians, spreads and ratios of one contender."
     import numpy as np
     spread = lambda rounds: max(rounds)/min(rounds)
-    faster = lambda key, of=lambda r: r: float(np.median([of(f)/of(g) for f,g in zip(first[key], got[key])]))
-    medians, size = [np.median(r) for r in got['singles']], weights_mb(contender.folder)
+    faster = lambda key, of=lambda r: r: float(
+        np.median([of(f) / of(g) for f, g in zip(first[key], got[key])])
+    )
+    medians = [np.median(r) for r in got['singles']]
+    size = weights_mb(contender.folder)
     every, end = 1e3*np.concatenate(got['singles']), got['end']
     n = len(got['labels'])-len(every)
-    return {'name': contender.name, 'ms_p50': float(np.median(every)), 'ms_p95': float(np.percentile(every, 95)), 'ms_spread': spread(medians),
-        'texts_per_second': n/sum(got['many']), 'many_s': sum(got['many']), 'many_spread': spread(got['many']), 'cold_start_s': float(np.median(got['starts'])), 'cold_spread': spread(got['starts']),
-        'loaded_mb': got['loaded']['rss_mb'], 'rss_mb': end['rss_mb'], 'peak_mb': end['peak_mb'], 'weights_mb': size, 'besides_mb': end['rss_mb']-end['touched_mb']-max(0, size-end['mapped_mb']), 'disk_mb': folder_mb(contender.folder),
-        'agreement': float(np.mean([a==b for a,b in zip(first['labels'], got['labels'], strict=True)])),
-        'latency_ratio': faster('singles', np.median), 'throughput_ratio': faster('many'), 'cold_ratio': faster('starts')}
+    return {
+        'name': contender.name,
+        'ms_p50': float(np.median(every)),
+        'ms_p95': float(np.percentile(every, 95)),
+        'ms_spread': spread(medians),
+        'texts_per_second': n / sum(got['many']),
+        'many_s': sum(got['many']),
+        'many_spread': spread(got['many']),
+        'cold_start_s': float(np.median(got['starts'])),
+        'cold_spread': spread(got['starts']),
+        'loaded_mb': got['loaded']['rss_mb'],
+        'rss_mb': end['rss_mb'],
+        'peak_mb': end['peak_mb'],
+        'weights_mb': size,
+        'besides_mb': end['rss_mb'] - end['touched_mb'] - max(0, size - end['mapped_mb']),
+        'disk_mb': folder_mb(contender.folder),
+        'agreement': float(
+            np.mean([a == b for a, b in zip(first['labels'], got['labels'], strict=True)])
+        ),
+        'latency_ratio': faster('singles', np.median),
+        'throughput_ratio': faster('many'),
+        'cold_ratio': faster('starts'),
+    }
 
 # %% ../nbs/07c_bench_predict.ipynb #6441d596
 def bench_predict(
@@ -305,14 +423,36 @@ def bench_predict(
     "Everybody on the same comments, by turns."
     import pandas as pd
     from emotion_detection.runtime import cpu_count, cpu_facts
-    if min(rounds, starts) < 1 or min(comments, singles) < rounds: raise InputError(f"{rounds} rounds and {starts} cold starts with {comments} comments and {singles} single texts: at least one of each, and a text for every round")
+    if min(rounds, starts) < 1 or min(comments, singles) < rounds:
+        raise InputError(
+            f"{rounds} rounds and {starts} cold starts with {comments} comments and {singles} "
+            "single texts: at least one of each, and a text for every round"
+        )
     threads, listed = threads or cpu_count(), contenders(folders, modes)
     entered = [c for c in listed if not c.missing()]
     for c in entered: require_files(c.folder, 'config.json', 'tokenizer.json')
     if not entered: raise InputError("there is nothing to measure; name at least one model folder")
-    on = cpu_facts() | {'threads': threads, 'load': round(os.getloadavg()[0], 1) if hasattr(os, 'getloadavg') else None}
-    got = dict(zip((c.name for c in entered), run_rounds(entered, bench_texts(singles+comments, seed=seed), rounds, singles, starts, threads)))
-    table = pd.DataFrame([summarise(c, got[c.name], got[entered[0].name]) if c.name in got else {'name': c.name} for c in listed])
+    on = cpu_facts() | {
+        'threads': threads,
+        'load': round(os.getloadavg()[0], 1) if hasattr(os, 'getloadavg') else None,
+    }
+    got = dict(
+        zip(
+            (c.name for c in entered),
+            run_rounds(
+                entered,
+                bench_texts(singles + comments, seed=seed),
+                rounds,
+                singles,
+                starts,
+                threads,
+            ),
+        )
+    )
+    table = pd.DataFrame([
+        summarise(c, got[c.name], got[entered[0].name]) if c.name in got else {'name': c.name}
+        for c in listed
+    ])
     table['note'] = [c.missing() for c in listed]
     table['memory_ratio'] = table.besides_mb[table.note==''].iloc[0]/table.besides_mb
     table.attrs['machine'] = on
@@ -327,10 +467,31 @@ def forms_of(
     found = {}
     def vocabulary(folder): return read_json(folder/'config.json').get('vocab_size', 0)
     for folder in map(user_path, paths):
-        if not folder.is_dir(): raise InputError(f"there is no folder {folder}; train one with `emotion train`, or check the path")
-        for f in [folder] if (folder/'config.json').is_file() else sorted(p for p in folder.iterdir() if (p/'config.json').is_file() and p.name != 'phase1_final'):
+        if not folder.is_dir():
+            raise InputError(
+                f"there is no folder {folder}; train one with `emotion train`, or check the path"
+            )
+        for f in (
+            [folder]
+            if (folder / 'config.json').is_file()
+            else sorted(
+                p
+                for p in folder.iterdir()
+                if (p / 'config.json').is_file() and p.name != 'phase1_final'
+            )
+        ):
             graph = find_onnx(f)
-            form = 'pytorch' if (f/'model.safetensors').is_file() else 'openvino' if any(f.rglob('*.xml')) else None if graph is None else 'int8' if 'quantized' in graph.name else 'onnx'
+            form = (
+                'pytorch'
+                if (f / 'model.safetensors').is_file()
+                else 'openvino'
+                if any(f.rglob('*.xml'))
+                else None
+                if graph is None
+                else 'int8'
+                if 'quantized' in graph.name
+                else 'onnx'
+            )
             if form: found.setdefault(form, []).append(f)
     found = {form: sorted(fs, key=vocabulary, reverse=True) for form,fs in found.items()}
     if len(found.get('int8', [])) > 1: found['int8_trimmed'] = found['int8'][-1:]
@@ -351,15 +512,27 @@ def full_size_folders(
         with new_folder(to, 'trained') as new:
             EmotionClassifier.full_size(texts).save(new)
     d = user_path(output_dir)
-    steps = {'pytorch': classifier, 'onnx': lambda to: export_onnx(d/'pytorch', to), 'int8': lambda to: quantize_unchecked(d/'onnx', to),
-             'trimmed': lambda to: trim_model(d/'pytorch', texts, to), 'onnx_trimmed': lambda to: export_onnx(d/'trimmed', to), 'int8_trimmed': lambda to: quantize_unchecked(d/'onnx_trimmed', to)}
+    steps = {
+        'pytorch': classifier,
+        'onnx': lambda to: export_onnx(d / 'pytorch', to),
+        'int8': lambda to: quantize_unchecked(d / 'onnx', to),
+        'trimmed': lambda to: trim_model(d / 'pytorch', texts, to),
+        'onnx_trimmed': lambda to: export_onnx(d / 'trimmed', to),
+        'int8_trimmed': lambda to: quantize_unchecked(d / 'onnx_trimmed', to),
+    }
     kinds = dict(zip(steps, ('trained', 'onnx', 'int8', 'trimmed', 'onnx', 'int8')))
     for name in steps:
         if not (d/name).is_dir():  # what is there is read, not made
             check_output(d/name, kinds[name])
     for name,make in steps.items():
-        if not (d/name).is_dir(): _say(f'bench: making {name} at full size'); make(d/name)
-    return {form: d/form for form in ('pytorch', 'onnx', 'int8', 'int8_trimmed', 'openvino') if (d/form).is_dir()}
+        if not (d/name).is_dir():
+            _say(f'bench: making {name} at full size')
+            make(d/name)
+    return {
+        form: d / form
+        for form in ('pytorch', 'onnx', 'int8', 'int8_trimmed', 'openvino')
+        if (d / form).is_dir()
+    }
 
 # %% ../nbs/07c_bench_predict.ipynb #54fe9da6
 def plot_size_latency(
@@ -368,16 +541,40 @@ def plot_size_latency(
 ): # `matplotlib` axes
     "Megabytes on disk against milliseconds for a text."
     import matplotlib.pyplot as plt
-    look = {'transformers.pipeline': ('s', 'black'), 'optimum FP32': ('^', '0.3'), 'optimum INT8': ('v', '0.3'), 'OpenVINO INT8': ('D', '0.65'), 'ours INT8': ('o', '#e9a23b'), 'ours INT8 trimmed': ('P', '#c8553d')}
+    look = {
+        'transformers.pipeline': ('s', 'black'),
+        'optimum FP32': ('^', '0.3'),
+        'optimum INT8': ('v', '0.3'),
+        'OpenVINO INT8': ('D', '0.65'),
+        'ours INT8': ('o', '#e9a23b'),
+        'ours INT8 trimmed': ('P', '#c8553d'),
+    }
     ran = table[table.note=='']
     best = ran.loc[ran[ran.name.str.startswith('ours')].latency_ratio.idxmax()]
     _, ax = plt.subplots(figsize=(7, 4))
     for _,r in ran.iterrows():
         if not r['name'].endswith('throughput'):  # the same for a single text
             marker, colour = look[r['name']]
-            ax.scatter(r.disk_mb, r.ms_p50, marker=marker, color=colour, s=70, edgecolor='black', zorder=3, label=r['name'])
+            ax.scatter(
+                r.disk_mb,
+                r.ms_p50,
+                marker=marker,
+                color=colour,
+                s=70,
+                edgecolor='black',
+                zorder=3,
+                label=r['name'],
+            )
     ax.legend(frameon=False, fontsize=8, loc='upper left')
-    ax.set(xlim=(0, 1.08*ran.disk_mb.max()), ylim=(0, 1.1*ran.ms_p50.max()), xlabel='size on disk, MB', ylabel='median latency of one text, ms',
-           title=f"{title}{best['name']}: {best.latency_ratio:.1f} times as fast as {ran.name.iloc[0]}, {ran.disk_mb.iloc[0]/best.disk_mb:.1f} times smaller")
+    ax.set(
+        xlim=(0, 1.08 * ran.disk_mb.max()),
+        ylim=(0, 1.1 * ran.ms_p50.max()),
+        xlabel='size on disk, MB',
+        ylabel='median latency of one text, ms',
+        title=(
+            f"{title}{best['name']}: {best.latency_ratio:.1f} times as fast as "
+            f"{ran.name.iloc[0]}, {ran.disk_mb.iloc[0] / best.disk_mb:.1f} times smaller"
+        ),
+    )
     ax.spines[['top','right']].set_visible(False)
     return ax

@@ -15,7 +15,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, XLMRobertaConfig
+from transformers import (
+    AutoModelForSequenceClassification,
+    DataCollatorWithPadding,
+    XLMRobertaConfig,
+)
 from .config import Config
 from .data import DataModule, Examples, by_rating, encode
 from .data_mapping import LABELS
@@ -50,8 +54,14 @@ def recipes(
     "An epoch of each recipe over the same ratings."
     rows, ours = (encode(e, tokenizer, max_length) for e in (by_rating(train), train))
     shuffled = np.random.default_rng(seed).permutation(len(rows)).tolist()
-    return [Recipe('every rating, padded', rows, _cut(shuffled, batch_size), max_length),
-            Recipe('votes, by length', ours, _cut(list(EpochSampler(ours['length'], seed, batch_size)), batch_size))]
+    return [
+        Recipe('every rating, padded', rows, _cut(shuffled, batch_size), max_length),
+        Recipe(
+            'votes, by length',
+            ours,
+            _cut(list(EpochSampler(ours['length'], seed, batch_size)), batch_size),
+        ),
+    ]
 
 # %% ../nbs/07b_benchmark.ipynb #c6f1823a
 def time_recipes(
@@ -63,14 +73,22 @@ def time_recipes(
     bf16:bool=False, # Autocast to bfloat16
 )->list[list[float]]: # Per recipe, per round: seconds per step
     "Seconds of real training steps: forward, loss, backward, AdamW."
-    device, loss_fn = next(model.parameters()).device, BalancedCrossEntropyLoss(None, .1).to(next(model.parameters()).device)
+    device, loss_fn = (
+        next(model.parameters()).device,
+        BalancedCrossEntropyLoss(None, 0.1).to(next(model.parameters()).device),
+    )
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
     def step(r, batch):
         rows = [{k: r.data[i][k] for k in ('input_ids','attention_mask')} for i in batch]
-        enc = DataCollatorWithPadding(tokenizer, padding='max_length' if r.pad_to else True, max_length=r.pad_to)(rows).to(device)
+        enc = DataCollatorWithPadding(
+            tokenizer, padding='max_length' if r.pad_to else True, max_length=r.pad_to
+        )(rows).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16): logits = model(**enc).logits
-        loss_fn(logits.float(), torch.tensor([r.data[i]['labels'] for i in batch], device=device)).backward()
-        optimizer.step(); optimizer.zero_grad()
+        loss_fn(
+            logits.float(), torch.tensor([r.data[i]['labels'] for i in batch], device=device)
+        ).backward()
+        optimizer.step()
+        optimizer.zero_grad()
     def run(r, chosen):
         if device.type=='cuda': torch.cuda.synchronize()
         start = time.perf_counter()
@@ -78,12 +96,21 @@ def time_recipes(
         if device.type=='cuda': torch.cuda.synchronize()
         return (time.perf_counter()-start) / len(chosen)
     model.train()
-    spread = [[r.batches[i] for i in np.linspace(0, len(r.batches)-1, steps+2).astype(int)[1:-1]] for r in recipes]
+    spread = [
+        [r.batches[i] for i in np.linspace(0, len(r.batches) - 1, steps + 2).astype(int)[1:-1]]
+        for r in recipes
+    ]
     for r,chosen in zip(recipes, spread): run(r, chosen[:1])  # warm-up
-    return [list(t) for t in zip(*([run(r, chosen) for r,chosen in zip(recipes, spread)] for _ in range(rounds)))]
+    return [
+        list(t)
+        for t in zip(
+            *([run(r, chosen) for r, chosen in zip(recipes, spread)] for _ in range(rounds))
+        )
+    ]
 
 # %% ../nbs/07b_benchmark.ipynb #38a5f6c3
-PEAK_BF16 = {'H100': 989e12, 'H200': 989e12, 'A100': 312e12, 'L4': 121e12, 'T4': 65e12} # FLOP/s without sparsity, from NVIDIA's data sheets (T4: FP16)
+# FLOP/s without sparsity, from NVIDIA's data sheets (T4: FP16)
+PEAK_BF16 = {'H100': 989e12, 'H200': 989e12, 'A100': 312e12, 'L4': 121e12, 'T4': 65e12}
 
 def bench_train(
     config:Config, # Its first phase's data and its encoder's shape
@@ -92,32 +119,82 @@ def bench_train(
 )->pd.DataFrame: # One row per encoder and recipe; times are medians over rounds
     "Both recipes on the configuration's encoder, and on XLM-R base in bf16 where there is a GPU."
     train = DataModule(config.data.phase1).train
-    start = start_classifier(config.model_copy(update={'model': config.model.model_copy(update={'max_length': 128})}), {'en': train.text})
-    tokenizer, batch = start.tokenizer, config.phase1.per_device_train_batch_size or 8
+    start = start_classifier(
+        config.model_copy(update={'model': config.model.model_copy(update={'max_length': 128})}),
+        {'en': train.text},
+    )
+    tokenizer = start.tokenizer
+    batch = config.phase1.per_device_train_batch_size or 8
     both = recipes(train, tokenizer, 128, batch, config.seed)
     out = [_rows(start.model, 'configuration, FP32', tokenizer, both, steps, rounds)]
     if torch.cuda.is_available():
-        base = AutoModelForSequenceClassification.from_config(XLMRobertaConfig(vocab_size=250_002, max_position_embeddings=514, type_vocab_size=1, num_labels=len(LABELS)))
-        out.append(_rows(base, 'XLM-R base, random weights, bf16', tokenizer, both, 5*steps, rounds, bf16=True))
+        base = AutoModelForSequenceClassification.from_config(
+            XLMRobertaConfig(
+                vocab_size=250_002,
+                max_position_embeddings=514,
+                type_vocab_size=1,
+                num_labels=len(LABELS),
+            )
+        )
+        out.append(
+            _rows(
+                base,
+                'XLM-R base, random weights, bf16',
+                tokenizer,
+                both,
+                5 * steps,
+                rounds,
+                bf16=True,
+            )
+        )
     return pd.concat(out, ignore_index=True)
 
 # %% ../nbs/07b_benchmark.ipynb #89761837
 def _rows(model, name, tokenizer, both, steps, rounds, bf16=False):
     "The table of one encoder"
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    times, rows, ratings = time_recipes(model.to(device), tokenizer, both, steps, rounds, bf16), [], len(both[0].data)
+    times = time_recipes(model.to(device), tokenizer, both, steps, rounds, bf16)
+    rows = []
+    ratings = len(both[0].data)
     inner = sum(p.numel() for n,p in model.named_parameters() if 'embeddings' not in n)
-    peak = next((v for k,v in PEAK_BF16.items() if bf16 and k in torch.cuda.get_device_name()), None)
+    peak = next(
+        (v for k, v in PEAK_BF16.items() if bf16 and k in torch.cuda.get_device_name()), None
+    )
     for r,t in zip(both, times):
         seconds = statistics.median(t)*len(r.batches)
-        rows.append({'encoder': name, 'recipe': r.name, 'texts': len(r.data), 'ratings': ratings, 'steps': len(r.batches), 'tokens': r.tokens(),
-            'texts_per_second': len(r.data)/seconds, 'ratings_per_second': ratings/seconds, 'epoch_seconds': seconds,
-            'slowest_to_fastest': max(t)/min(t), 'share_of_peak': 6*inner*r.tokens()/seconds/peak if peak else None})
-    return pd.DataFrame(rows).assign(tokens_ratio=[1., both[1].tokens()/both[0].tokens()], speedup=lambda d: d.epoch_seconds.iloc[0]/d.epoch_seconds)
+        rows.append({
+            'encoder': name,
+            'recipe': r.name,
+            'texts': len(r.data),
+            'ratings': ratings,
+            'steps': len(r.batches),
+            'tokens': r.tokens(),
+            'texts_per_second': len(r.data) / seconds,
+            'ratings_per_second': ratings / seconds,
+            'epoch_seconds': seconds,
+            'slowest_to_fastest': max(t) / min(t),
+            'share_of_peak': 6 * inner * r.tokens() / seconds / peak if peak else None,
+        })
+    return pd.DataFrame(rows).assign(
+        tokens_ratio=[1.0, both[1].tokens() / both[0].tokens()],
+        speedup=lambda d: d.epoch_seconds.iloc[0] / d.epoch_seconds,
+    )
 
 # %% ../nbs/07b_benchmark.ipynb #348cf11b
 def machine()->dict: # `cpu`, `threads` of PyTorch, `load` (1 min) before the run, `gpu`
     "What a measurement was made on."
-    names = [l.split(':')[1].strip() for l in Path('/proc/cpuinfo').read_text().splitlines() if l.startswith('model name')] if Path('/proc/cpuinfo').exists() else []
-    return {'cpu': names[0] if names else platform.processor() or platform.machine(), 'threads': torch.get_num_threads(),
-            'load': round(os.getloadavg()[0], 1) if hasattr(os, 'getloadavg') else None, 'gpu': torch.cuda.get_device_name() if torch.cuda.is_available() else None}
+    names = (
+        [
+            l.split(':')[1].strip()
+            for l in Path('/proc/cpuinfo').read_text().splitlines()
+            if l.startswith('model name')
+        ]
+        if Path('/proc/cpuinfo').exists()
+        else []
+    )
+    return {
+        'cpu': names[0] if names else platform.processor() or platform.machine(),
+        'threads': torch.get_num_threads(),
+        'load': round(os.getloadavg()[0], 1) if hasattr(os, 'getloadavg') else None,
+        'gpu': torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }

@@ -24,7 +24,9 @@ def calibration_error(
     "Expected calibration error: how far accuracy and confidence are apart, averaged over the texts."
     sure, right = probs.max(1), probs.argmax(1) == labels
     bin_of = np.minimum((sure*bins).astype(int), bins-1)
-    return float(sum(abs((right[bin_of==b] - sure[bin_of==b]).sum()) for b in range(bins))/len(labels))
+    return float(
+        sum(abs((right[bin_of == b] - sure[bin_of == b]).sum()) for b in range(bins)) / len(labels)
+    )
 
 # %% ../nbs/05b_calibration.ipynb #1a4d8955
 def fit_temperature(
@@ -33,7 +35,11 @@ def fit_temperature(
     weights:np.ndarray|None=None, # Of the texts, shape `(N,)`; default: equal
 )->float: # From 0.05 to 20
     "The temperature under which the true labels are likeliest."
-    def loss(log_t): return -np.average(np.log(softmax(logits, np.exp(log_t))[np.arange(len(labels)), labels] + 1e-12), weights=weights)
+    def loss(log_t):
+        return -np.average(
+            np.log(softmax(logits, np.exp(log_t))[np.arange(len(labels)), labels] + 1e-12),
+            weights=weights,
+        )
     return float(np.exp(minimize_scalar(loss, bounds=np.log([.05, 20.]), method='bounded').x))
 
 # %% ../nbs/05b_calibration.ipynb #bb493b57
@@ -56,26 +62,46 @@ def threshold_for(
     "The lowest confidence from which on the answers are as accurate as asked for."
     thresholds, coverage, reached = coverage_curve(probs, labels)
     good = (reached >= accuracy) & (coverage >= .1)
-    if not good.any(): raise InputError(f"an accuracy of {accuracy} is out of reach: the surest tenth of the {len(labels)} validation texts has {reached[coverage >= .1].max():.2f}; ask for less")
+    if not good.any():
+        raise InputError(
+            f"an accuracy of {accuracy} is out of reach: the surest tenth of the "
+            f"{len(labels)} validation texts has {reached[coverage >= 0.1].max():.2f}; ask for "
+            "less"
+        )
     return float(thresholds[good][0])
 
 # %% ../nbs/05b_calibration.ipynb #11b5b507
 def calibrate_folder(
     folder:str|os.PathLike, # Exported model; its manifest is updated
     *data:DataModule, # Languages to calibrate on
-    target_accuracy:float|None=None, # Of the answers given; sets `abstain_below`; default: every text gets a label
+    # Of the answers given; sets `abstain_below`; default: every text gets a label
+    target_accuracy:float|None=None,
 )->dict: # `temperature`, `abstain_below`, and per language `texts`, `accuracy`, `ece_before`, `ece_after`
     "Fit the temperature on the validation texts of all languages, each language with equal weight."
     predictor, languages = EmotionPredictor(folder), {}
     for dm in data:
-        if not len(dm.validation): raise InputError(f"{dm.source.source} has no validation texts to calibrate on")
-        languages[dm.source.language] = np.log(predictor.probs(dm.validation.text, 1.)), np.array(dm.validation.votes).argmax(1)
+        if not len(dm.validation):
+            raise InputError(f"{dm.source.source} has no validation texts to calibrate on")
+        languages[dm.source.language] = (
+            np.log(predictor.probs(dm.validation.text, 1.0)),
+            np.array(dm.validation.votes).argmax(1),
+        )
     logits, labels = (np.concatenate(x) for x in zip(*languages.values()))
     weights = np.concatenate([np.full(len(y), 1/len(y)) for _,y in languages.values()])
     t = fit_temperature(logits, labels, weights)
-    found = {'temperature': round(t, 4), 'abstain_below': None if target_accuracy is None else round(threshold_for(softmax(logits, t), labels, target_accuracy), 4), 'languages': {}}
+    found = {
+        'temperature': round(t, 4),
+        'abstain_below': None
+        if target_accuracy is None
+        else round(threshold_for(softmax(logits, t), labels, target_accuracy), 4),
+        'languages': {},
+    }
     for lang,(z,y) in languages.items():
-        found['languages'][lang] = {'texts': len(y), 'accuracy': round(float((z.argmax(1)==y).mean()), 4),
-                                    'ece_before': round(calibration_error(softmax(z), y), 4), 'ece_after': round(calibration_error(softmax(z, t), y), 4)}
+        found['languages'][lang] = {
+            'texts': len(y),
+            'accuracy': round(float((z.argmax(1) == y).mean()), 4),
+            'ece_before': round(calibration_error(softmax(z), y), 4),
+            'ece_after': round(calibration_error(softmax(z, t), y), 4),
+        }
     update_manifest(folder, calibration=found)
     return found

@@ -13,7 +13,14 @@ import re
 from pathlib import Path
 from .artefact import MANIFEST, read_manifest
 from .data_mapping import LABELS, LANGUAGES
-from .files import InputError, folder_mb, read_json, require, require_files, write_text
+from emotion_detection.files import (
+    InputError,
+    folder_mb,
+    read_json,
+    require,
+    require_files,
+    write_text,
+)
 from .licenses import data_licenses, hub_license, license_id
 from .metrics import f1_name
 from .page import cell_text, interval_text, markdown_table
@@ -28,11 +35,22 @@ def folder_facts(
     graph, config = find_onnx(folder), read_json(folder/'config.json')
     facts = read_manifest(folder) if (folder/MANIFEST).is_file() else {}
     own = config.get('emotion_detection') or {}
-    return {'name': folder.name, 'form': f"ONNX {facts.get('precision', '').upper()}".strip() if graph else 'PyTorch', 'mb': folder_mb(folder), 'graph': graph and graph.relative_to(folder).as_posix(),
-            'max_length': facts.get('max_length', own.get('max_length')), 'vocabulary': config.get('vocab_size'), 'licences': data_licenses(folder)} | {k: facts.get(k) for k in ('calibration','quantization','trimming','versions')}
+    return {
+        'name': folder.name,
+        'form': f"ONNX {facts.get('precision', '').upper()}".strip() if graph else 'PyTorch',
+        'mb': folder_mb(folder),
+        'graph': graph and graph.relative_to(folder).as_posix(),
+        'max_length': facts.get('max_length', own.get('max_length')),
+        'vocabulary': config.get('vocab_size'),
+        'licences': data_licenses(folder),
+    } | {k: facts.get(k) for k in ('calibration', 'quantization', 'trimming', 'versions')}
 
 # %% ../nbs/07f_card.ipynb #698ba993
-def _by_language(report): return {d['language']: [x for x in report['data'] if x['language']==d['language']] for d in report['data']}
+def _by_language(report):
+    return {
+        d['language']: [x for x in report['data'] if x['language'] == d['language']]
+        for d in report['data']
+    }
 
 def eval_results(
     entry:dict, # Of the model, in `models` of the report
@@ -41,9 +59,26 @@ def eval_results(
     "Accuracy and macro-F1 as the Hub indexes them."
     hub, out = require('huggingface_hub', 'train', 'a model card'), []
     for lang,sources in _by_language(report).items():
-        about = dict(task_type='text-classification', task_name='Emotion', dataset_type=sources[0]['source'], dataset_name=' + '.join(d['source'] for d in sources) + f' ({LANGUAGES.get(lang, lang)})', dataset_split=report['split'])
-        for kind,key,name in (('f1','macro_f1',f1_name(len(report['f1_classes'][lang]))), ('accuracy','accuracy','accuracy')):
-            out.append(hub.EvalResult(**about, metric_type=kind, metric_name=name, metric_value=entry['scores'][f'{key}_{lang}'][0]))
+        about = dict(
+            task_type='text-classification',
+            task_name='Emotion',
+            dataset_type=sources[0]['source'],
+            dataset_name=' + '.join(d['source'] for d in sources)
+            + f' ({LANGUAGES.get(lang, lang)})',
+            dataset_split=report['split'],
+        )
+        for kind, key, name in (
+            ('f1', 'macro_f1', f1_name(len(report['f1_classes'][lang]))),
+            ('accuracy', 'accuracy', 'accuracy'),
+        ):
+            out.append(
+                hub.EvalResult(
+                    **about,
+                    metric_type=kind,
+                    metric_name=name,
+                    metric_value=entry['scores'][f'{key}_{lang}'][0],
+                )
+            )
     return out
 
 def card_header(
@@ -53,10 +88,28 @@ def card_header(
 ): # `huggingface_hub.ModelCardData`
     "What programs read: languages, licence, data sets, figures."
     hub = require('huggingface_hub', 'train', 'a model card')
-    sources = sorted({d['source'] for d in report['data'] if re.fullmatch(r'[\w.-]+/[\w.-]+', d['source'])}) if report else []
+    sources = (
+        sorted({
+            d['source'] for d in report['data'] if re.fullmatch(r'[\w.-]+/[\w.-]+', d['source'])
+        })
+        if report
+        else []
+    )
     languages = list(_by_language(report)) if report else list(LANGUAGES)
-    return hub.ModelCardData(language=languages, license=hub_license(facts['licences']), library_name='transformers.js' if facts['graph'] else 'transformers', pipeline_tag='text-classification',
-        tags=['emotion', 'emotion_detection'] + ['onnx']*bool(facts['graph']), datasets=sources or None, metrics=['f1', 'accuracy'], **({'model_name': facts['name'], 'eval_results': eval_results(entry, report)} if entry else {}))
+    return hub.ModelCardData(
+        language=languages,
+        license=hub_license(facts['licences']),
+        library_name='transformers.js' if facts['graph'] else 'transformers',
+        pipeline_tag='text-classification',
+        tags=['emotion', 'emotion_detection'] + ['onnx'] * bool(facts['graph']),
+        datasets=sources or None,
+        metrics=['f1', 'accuracy'],
+        **(
+            {'model_name': facts['name'], 'eval_results': eval_results(entry, report)}
+            if entry
+            else {}
+        ),
+    )
 
 # %% ../nbs/07f_card.ipynb #5c9873c2
 def _share(x): return '–' if x is None else f'{x:.2f}'
@@ -66,18 +119,87 @@ def results_part(
     report:dict|None, # See `eval_results`
 )->str: # Markdown
     "Scores with intervals, beside the baseline and the ceiling; labels; slices."
-    if not entry: return '## Results\n\nNot measured. `emotion evaluate --cards` does it, and writes this card anew.\n'
-    out = [f"## Results\n\nOn the {report['split']} split. Square brackets: {100*report['level']:.0f} % bootstrap intervals.\n"]
-    rivals = [(m, n) for m,n in ((entry, 'this model'), (report['baseline'], 'TF-IDF + logistic regression, trained on the same texts')) if m]
+    if not entry:
+        return (
+            '## Results\n\nNot measured. `emotion evaluate --cards` does it, and writes this '
+            'card anew.\n'
+        )
+    out = [
+        (
+            f"## Results\n\nOn the {report['split']} split. Square brackets: "
+            f"{100 * report['level']:.0f} % bootstrap intervals.\n"
+        )
+    ]
+    rivals = [
+        (m, n)
+        for m, n in (
+            (entry, 'this model'),
+            (report['baseline'], 'TF-IDF + logistic regression, trained on the same texts'),
+        )
+        if m
+    ]
     for lang,sources in _by_language(report).items():
         f1 = f1_name(len(report['f1_classes'][lang]))
-        rows = [{'': n, f1: interval_text(m['scores'][f'macro_f1_{lang}']), 'accuracy': interval_text(m['scores'][f'accuracy_{lang}']), 'against single raters': interval_text((m['against_raters'][lang] or {}).get('accuracy'))} for m,n in rivals]
+        rows = [
+            {
+                '': n,
+                f1: interval_text(m['scores'][f'macro_f1_{lang}']),
+                'accuracy': interval_text(m['scores'][f'accuracy_{lang}']),
+                'against single raters': interval_text(
+                    (m['against_raters'][lang] or {}).get('accuracy')
+                ),
+            }
+            for m, n in rivals
+        ]
         ceiling = report['ceiling'][lang]
-        if ceiling: rows += [{'': f'noise ceiling, {words}', f1: '–', 'accuracy': '–', 'against single raters': interval_text(ceiling[k]['accuracy'])} for k,words in (('held_out','a person'), ('oracle','an oracle'))]
+        if ceiling:
+            rows += [
+                {
+                    '': f'noise ceiling, {words}',
+                    f1: '–',
+                    'accuracy': '–',
+                    'against single raters': interval_text(ceiling[k]['accuracy']),
+                }
+                for k, words in (('held_out', 'a person'), ('oracle', 'an oracle'))
+            ]
         where = ', '.join(cell_text(f"{d['source']} ({d['licence']})") for d in sources)
-        out.append(f"### {LANGUAGES.get(lang, lang)}\n\n{sum(d['texts'] for d in sources):,} texts of {where}.\n\n" + markdown_table(rows) + ('' if ceiling else '\nThe ceiling is not known: these data have one label per text.\n'))
-        out.append(markdown_table([{'label': c['label'], 'precision': _share(c['precision']), 'recall': _share(c['recall']), 'F1': _share(c['f1']), 'texts': f"{c['support']:,}"} for c in entry['classes'] if c['language']==lang], right=('precision','recall','F1','texts')))
-        slices = [{'texts that are': cell_text(s['slice']), 'number': f"{s['texts']:,}", 'accuracy': s['note'] or interval_text([s['accuracy'], s['low'], s['high']])} for s in entry['slices'] if s['language']==lang]
+        out.append(
+            (
+                f"### {LANGUAGES.get(lang, lang)}\n\n{sum(d['texts'] for d in sources):,} texts "
+                f"of {where}.\n\n"
+            )
+            + markdown_table(rows)
+            + (
+                ''
+                if ceiling
+                else '\nThe ceiling is not known: these data have one label per text.\n'
+            )
+        )
+        out.append(
+            markdown_table(
+                [
+                    {
+                        'label': c['label'],
+                        'precision': _share(c['precision']),
+                        'recall': _share(c['recall']),
+                        'F1': _share(c['f1']),
+                        'texts': f"{c['support']:,}",
+                    }
+                    for c in entry['classes']
+                    if c['language'] == lang
+                ],
+                right=('precision', 'recall', 'F1', 'texts'),
+            )
+        )
+        slices = [
+            {
+                'texts that are': cell_text(s['slice']),
+                'number': f"{s['texts']:,}",
+                'accuracy': s['note'] or interval_text([s['accuracy'], s['low'], s['high']]),
+            }
+            for s in entry['slices']
+            if s['language'] == lang
+        ]
         if slices: out.append(markdown_table(slices, right=('number',)))
     return '\n'.join(out)
 
@@ -87,11 +209,23 @@ def calibration_part(
 )->str: # Markdown
     "Whether a probability means what it says."
     calibration = facts['calibration']
-    if not calibration: return '## Confidence\n\nThe probabilities are as the softmax gives them, not calibrated.\n'
-    rows = [{'language': LANGUAGES.get(l, l), 'texts': f"{c['texts']:,}", 'calibration error before': f"{c['ece_before']:.3f}", 'after': f"{c['ece_after']:.3f}"} for l,c in calibration['languages'].items()]
+    if not calibration:
+        return '## Confidence\n\nThe probabilities are as the softmax gives them, not calibrated.\n'
+    rows = [
+        {
+            'language': LANGUAGES.get(l, l),
+            'texts': f"{c['texts']:,}",
+            'calibration error before': f"{c['ece_before']:.3f}",
+            'after': f"{c['ece_after']:.3f}",
+        }
+        for l, c in calibration['languages'].items()
+    ]
     below = calibration.get('abstain_below')
-    return (f"## Confidence\n\nLogits are divided by {calibration['temperature']:.3f}, fitted on validation texts, before the softmax; `EmotionPredictor` does that, other libraries do not. "
-            f"{f'Under a confidence of {below:.2f} it answers `null`.' if below else 'It always answers; `abstain_below` makes it answer `null` when it is not sure.'}\n\n" + markdown_table(rows, right=('texts','calibration error before','after')))
+    return (
+        f"## Confidence\n\nLogits are divided by {calibration['temperature']:.3f}, fitted on validation texts, before the softmax; `EmotionPredictor` does that, other libraries do not. "
+        f"{f'Under a confidence of {below:.2f} it answers `null`.' if below else 'It always answers; `abstain_below` makes it answer `null` when it is not sure.'}\n\n"
+        + markdown_table(rows, right=('texts', 'calibration error before', 'after'))
+    )
 
 def behaviour_part(
     behaviour:dict|None, # `behaviour.json` of a run of the suite
@@ -99,10 +233,30 @@ def behaviour_part(
 )->str: # Markdown
     "How often each capability fails."
     rates = [r for r in (behaviour or {}).get('rates', []) if r['predictor']==name]
-    if not rates: return '## Behaviour\n\nThe behavioural suite was not run on this model; `emotion evaluate --cards` does it, and writes this card anew.\n'
-    cell = lambda r: r['note'] if r['rate'] is None else f"{100*r['rate']:.0f} % ({100*r['low']:.0f}–{100*r['high']:.0f})"
-    rows = [{'language': LANGUAGES.get(r['language'], r['language']), 'capability': cell_text(r['capability']), 'kind': r['kind'], 'cases': r['cases'], 'failing': cell(r)} for r in rates]
-    return '## Behaviour\n\nShare of failing cases, with a 95 % interval. MFT: a label is expected; INV: a change that should not matter; DIR: one that should.\n\n' + markdown_table(rows, right=('cases',))
+    if not rates:
+        return (
+            '## Behaviour\n\nThe behavioural suite was not run on this model; `emotion '
+            'evaluate --cards` does it, and writes this card anew.\n'
+        )
+    cell = lambda r: (
+        r['note']
+        if r['rate'] is None
+        else f"{100 * r['rate']:.0f} % ({100 * r['low']:.0f}–{100 * r['high']:.0f})"
+    )
+    rows = [
+        {
+            'language': LANGUAGES.get(r['language'], r['language']),
+            'capability': cell_text(r['capability']),
+            'kind': r['kind'],
+            'cases': r['cases'],
+            'failing': cell(r),
+        }
+        for r in rates
+    ]
+    return (
+        '## Behaviour\n\nShare of failing cases, with a 95 % interval. MFT: a label is '
+        'expected; INV: a change that should not matter; DIR: one that should.\n\n'
+    ) + markdown_table(rows, right=('cases',))
 
 # %% ../nbs/07f_card.ipynb #6be0b665
 def use_part(
@@ -111,28 +265,110 @@ def use_part(
 )->str: # Markdown
     "How to run it, what it is for, what it is not for."
     where, graph = repo_id or f"path/to/{facts['name']}", facts['graph']
-    open_it = f"EmotionPredictor(snapshot_download('{repo_id}'))" if repo_id else f"EmotionPredictor('{where}')"
-    lines = ['from huggingface_hub import snapshot_download']*bool(repo_id) + ['from emotion_detection.predict import EmotionPredictor', '', f"{open_it}('Cảm ơn bạn nhiều!')"]
+    open_it = (
+        f"EmotionPredictor(snapshot_download('{repo_id}'))"
+        if repo_id
+        else f"EmotionPredictor('{where}')"
+    )
+    lines = ['from huggingface_hub import snapshot_download'] * bool(repo_id) + [
+        'from emotion_detection.predict import EmotionPredictor',
+        '',
+        f"{open_it}('Cảm ơn bạn nhiều!')",
+    ]
     folder, _, file = (graph or '').rpartition('/')
-    other = f"model = ORTModelForSequenceClassification.from_pretrained('{where}', subfolder='{folder}', file_name='{file}')" if graph else f"classify = pipeline('text-classification', '{where}', top_k=None, truncation=True)"
+    other = (
+        (
+            f"model = ORTModelForSequenceClassification.from_pretrained('{where}', "
+            f"subfolder='{folder}', file_name='{file}')"
+        )
+        if graph
+        else f"classify = pipeline('text-classification', '{where}', top_k=None, truncation=True)"
+    )
     fence = lambda *code: '\n'.join(['```python', *code, '```', ''])
-    return '\n'.join(['## Use', '', fence(*lines), f"Texts of more than {facts['max_length']} tokens are cut, or read in windows (`long='windows'`). Other tools take the folder too, if the text is in Unicode normal form C (NFC) and not too long; their probabilities are those before calibration:", '', fence(other),
-        '**Intended for** short informal texts in English and Vietnamese, such as comments and chat messages: to count moods, to route a conversation, to study.', '',
-        '**Not for** decisions about a person, such as hiring, credit, health or discipline; for other languages; for finding out what somebody feels. A label is what readers would take a text for, and they often disagree.', '',
-        '**Limits.** Four labels hide much: `surprise` holds curiosity, `negative` holds confusion and grief alike. Irony, dialects and words newer than the training texts are risks that the tables here do not cover. Scores of one source of texts do not carry over to another.', ''])
+    return '\n'.join([
+        '## Use',
+        '',
+        fence(*lines),
+        (
+            f"Texts of more than {facts['max_length']} tokens are cut, or read in windows "
+            "(`long='windows'`). Other tools take the folder too, if the text is in Unicode "
+            "normal form C (NFC) and not too long; their probabilities are those before "
+            "calibration:"
+        ),
+        '',
+        fence(other),
+        (
+            '**Intended for** short informal texts in English and Vietnamese, such as '
+            'comments and chat messages: to count moods, to route a conversation, to study.'
+        ),
+        '',
+        (
+            '**Not for** decisions about a person, such as hiring, credit, health or '
+            'discipline; for other languages; for finding out what somebody feels. A label '
+            'is what readers would take a text for, and they often disagree.'
+        ),
+        '',
+        (
+            '**Limits.** Four labels hide much: `surprise` holds curiosity, `negative` holds '
+            'confusion and grief alike. Irony, dialects and words newer than the training '
+            'texts are risks that the tables here do not cover. Scores of one source of '
+            'texts do not carry over to another.'
+        ),
+        '',
+    ])
 
 def origin_part(
     facts:dict, # From `folder_facts`
 )->str: # Markdown
     "Where it comes from, and what its licences say."
-    licences = '\n'.join(f'- {cell_text(w, 400)}' for w in facts['licences']) or '- not stated: ask whoever gave you this folder before you use it'
+    licences = (
+        '\n'.join(f'- {cell_text(w, 400)}' for w in facts['licences'])
+        or '- not stated: ask whoever gave you this folder before you use it'
+    )
     closed = [w for w in facts['licences'] if not license_id(w)]
-    out = ['## Origin', '', f"{facts['form']}, {facts['mb']:,.1f} MB, {facts['vocabulary']:,} tokens in the vocabulary. Licences of the training data:", '', licences, '']
-    if closed: out += ['At least one of them is not known to allow everybody to use or pass on what was made from the data.', '']
-    if t := facts['trimming']: out += [f"The vocabulary was trimmed from {t['tokens_before']:,} to {t['tokens_after']:,} tokens; where no token of a text was lost, the FP32 model answers exactly as before.", '']
-    agrees = lambda lang, a: f"{100*a['agreement']:.2f} % of {a['texts']:,} validation texts ({LANGUAGES.get(lang, lang)})"
-    if q := facts['quantization']: out += [f"INT8 gives the label of FP32 on {' and '.join(agrees(*x) for x in q['after'].items())}; {len(q['in_fp32'])} of {q['nodes']} nodes are in FP32.", '']
-    if v := facts['versions']: out += ['Made with ' + ', '.join(f'{k} {x}' for k,x in v.items() if x) + '.', '']
+    out = [
+        '## Origin',
+        '',
+        (
+            f"{facts['form']}, {facts['mb']:,.1f} MB, {facts['vocabulary']:,} tokens in the "
+            "vocabulary. Licences of the training data:"
+        ),
+        '',
+        licences,
+        '',
+    ]
+    if closed:
+        out += [
+            (
+                'At least one of them is not known to allow everybody to use or pass on what was '
+                'made from the data.'
+            ),
+            '',
+        ]
+    if t := facts['trimming']:
+        out += [
+            (
+                f"The vocabulary was trimmed from {t['tokens_before']:,} to {t['tokens_after']:,} "
+                "tokens; where no token of a text was lost, the FP32 model answers exactly as "
+                "before."
+            ),
+            '',
+        ]
+    agrees = lambda lang, a: (
+        f"{100 * a['agreement']:.2f} % of {a['texts']:,} validation texts "
+        f"({LANGUAGES.get(lang, lang)})"
+    )
+    if q := facts['quantization']:
+        out += [
+            (
+                "INT8 gives the label of FP32 on "
+                f"{' and '.join(agrees(*x) for x in q['after'].items())}; {len(q['in_fp32'])} of "
+                f"{q['nodes']} nodes are in FP32."
+            ),
+            '',
+        ]
+    if v := facts['versions']:
+        out += ['Made with ' + ', '.join(f'{k} {x}' for k,x in v.items() if x) + '.', '']
     return '\n'.join(out)
 
 # %% ../nbs/07f_card.ipynb #169a94f6
@@ -150,13 +386,29 @@ def model_card(
     facts = folder_facts(folder)
     name = name or facts['name']
     entry = next((m for m in (report or {}).get('models', []) if m['name']==name), None)
-    if report and not entry: raise InputError(f"the report is about {', '.join(m['name'] for m in report['models'])}, not about {name}; evaluate the folder first")
-    parts = [f"# {(repo_id or facts['name']).split('/')[-1]}\n\nEmotion of short texts in English and Vietnamese: {', '.join(f'`{l}`' for l in LABELS[:-1])} or `{LABELS[-1]}`. This card was written by emotion_detection from measured results; every number in it comes from a file.\n",
-             results_part(entry, report), calibration_part(facts), behaviour_part(behaviour, name), use_part(facts, repo_id), origin_part(facts)]
+    if report and not entry:
+        raise InputError(
+            f"the report is about {', '.join(m['name'] for m in report['models'])}, not about "
+            f"{name}; evaluate the folder first"
+        )
+    parts = [
+        (
+            f"# {(repo_id or facts['name']).split('/')[-1]}\n\nEmotion of short texts in English "
+            f"and Vietnamese: {', '.join(f'`{l}`' for l in LABELS[:-1])} or `{LABELS[-1]}`. This "
+            "card was written by emotion_detection from measured results; every number in it "
+            "comes from a file.\n"
+        ),
+        results_part(entry, report),
+        calibration_part(facts),
+        behaviour_part(behaviour, name),
+        use_part(facts, repo_id),
+        origin_part(facts),
+    ]
     return f"---\n{card_header(facts, entry, report).to_yaml()}\n---\n\n" + '\n'.join(parts)
 
 def write_card(
-    folder:str|os.PathLike, # Model folder; a README.md of ours is replaced, `InputError` when it is somebody else's
+    # Model folder; a README.md of ours is replaced, `InputError` when it is somebody else's
+    folder:str|os.PathLike,
     report:dict|None=None, # See `model_card`
     behaviour:dict|None=None, # See `model_card`
     name:str|None=None, # See `model_card`

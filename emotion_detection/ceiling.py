@@ -14,13 +14,16 @@ from .metrics import scores_from
 
 # %% ../nbs/01c_ceiling.ipynb #32f1e19c
 def rater_rows(
-    votes:np.ndarray, # Ratings per class, shape `(N, K)`; `ValueError` for a text with fewer than two
+    # Ratings per class, shape `(N, K)`; `ValueError` for a text with fewer than two
+    votes:np.ndarray,
     preds=None, # Class ids, shape `(N,)`: one more answer to score, `model`
 )->dict[str,np.ndarray]: # `two_raters`, `held_out`, `oracle` (and `model`): confusion matrices of single texts, raters' label by answer, shape `(N, K*K)`, each of sum 1
     "What each text adds to the agreement of raters with an answer; every text counts the same."
-    v = np.asarray(votes, float); n = v.sum(1)[:,None,None]
+    v = np.asarray(votes, float)
+    n = v.sum(1)[:,None,None]
     if (n < 2).any(): raise ValueError("a noise ceiling needs two ratings of each text at least")
-    others = v[:,None,:] - np.eye(len(LABELS))               # (N, K, K): the other votes, by the label of the one held out
+    # (N, K, K): the other votes, by the label of the one held out
+    others = v[:,None,:] - np.eye(len(LABELS))
     share = lambda best: best/best.sum(-1, keepdims=True)    # ties are shared
     most = lambda counts: share(counts == counts.max(-1, keepdims=True))
     answers = {'two_raters': others/(n-1), 'held_out': most(others), 'oracle': most(v)[:,None,:]}
@@ -36,11 +39,25 @@ def ceiling_table(
     seed:int=0,
 )->pd.DataFrame|None: # Index as in `rater_rows`; `accuracy`, `macro_f1`, each with `_low`, `_high`; `f1_classes` (labels that macro-F1 is a mean of), `texts`, `raters` (mean per text). `None`: not known, no text has two ratings
     "Agreement with single raters: of another rater, of the others' majority, of the oracle, and of the model."
-    votes = np.asarray(votes, float); rated = votes.sum(1) >= 2
+    votes = np.asarray(votes, float)
+    rated = votes.sum(1) >= 2
     if not rated.any(): return
     table, square = {}, (-1, len(LABELS), len(LABELS))
-    for who,rows in rater_rows(votes[rated], None if preds is None else np.asarray(preds)[rated]).items():
-        found, drawn = scores_from(rows.sum(0).reshape(square)), scores_from(bootstrap_sums(rows.round(12), resamples, seed).reshape(square))
-        table[who] = {'texts': int(rated.sum()), 'raters': votes[rated].sum(1).mean(), 'f1_classes': int(found['f1_classes'][0])}
-        for k in ('accuracy', 'macro_f1'): table[who] |= {k: found[k][0]} | dict(zip((f'{k}_low', f'{k}_high'), np.quantile(drawn[k], [(1-level)/2, (1+level)/2])))
+    for who, rows in rater_rows(
+        votes[rated], None if preds is None else np.asarray(preds)[rated]
+    ).items():
+        found = scores_from(rows.sum(0).reshape(square))
+        drawn = scores_from(bootstrap_sums(rows.round(12), resamples, seed).reshape(square))
+        table[who] = {
+            'texts': int(rated.sum()),
+            'raters': votes[rated].sum(1).mean(),
+            'f1_classes': int(found['f1_classes'][0]),
+        }
+        for k in ('accuracy', 'macro_f1'):
+            table[who] |= {k: found[k][0]} | dict(
+                zip(
+                    (f'{k}_low', f'{k}_high'),
+                    np.quantile(drawn[k], [(1 - level) / 2, (1 + level) / 2]),
+                )
+            )
     return pd.DataFrame(table).T.astype({'texts': int, 'f1_classes': int})

@@ -37,7 +37,8 @@ from .predict import LONG, MODES, EmotionPredictor
 from .rows import FORMATS, RowError, read_rows, row_format
 
 # %% ../nbs/08_cli.ipynb #9c992073
-ANSWER = ('label', 'score', 'scores', *LABELS, 'tokens', 'truncated', 'error') # What an answer adds to a row
+# What an answer adds to a row
+ANSWER = ('label', 'score', 'scores', *LABELS, 'tokens', 'truncated', 'error')
 
 def output_names(
     row:dict, # Of the input
@@ -82,7 +83,11 @@ def row_problem(
     text = row.get('text')
     if isinstance(text, str) and text.strip():
         return None
-    what = 'an empty text' if text is None or isinstance(text, str) else f'{text!r:.40} in place of a text'
+    what = (
+        'an empty text'
+        if text is None or isinstance(text, str)
+        else f'{text!r:.40} in place of a text'
+    )
     return RowError(name, number, f'has {what}')
 
 # %% ../nbs/08_cli.ipynb #bde1480e
@@ -107,7 +112,12 @@ class Rows:
             problem = row_problem(row, number, self.name)
             if problem and not self.skip:
                 lines = row.lines if isinstance(row, RowError) else None
-                raise RowError(self.name, number, f'{problem.reason}; --on_error skip leaves such rows out', lines)
+                raise RowError(
+                    self.name,
+                    number,
+                    f'{problem.reason}; --on_error skip leaves such rows out',
+                    lines,
+                )
             self.waiting.append((row, problem))
             self._note_names(row)
             if not problem:
@@ -172,7 +182,9 @@ def open_input(
     if name == '-':
         source = getattr(sys.stdin, 'buffer', None)
         if source is None:
-            raise InputError('standard input is closed, or no stream of bytes; name a file with --input')
+            raise InputError(
+                'standard input is closed, or no stream of bytes; name a file with --input'
+            )
         return source, kind or stream_format('/dev/stdin'), is_pipe(source.fileno())
     if os.path.isdir(name):
         raise InputError(f'{name} is a folder; name a file with --input')
@@ -273,7 +285,9 @@ def check_first(
     "Refuse an output that would cost somebody a file before anything is loaded."
     if not args.output_dir:
         return
-    named = [getattr(args, key, None) or [] for key in ('model_path', 'onnx_path', 'suite', 'ratings')]
+    named = [
+        getattr(args, key, None) or [] for key in ('model_path', 'onnx_path', 'suite', 'ratings')
+    ]
     sources = [p for value in named for p in ([value] if isinstance(value, str) else value)]
     check_output(args.output_dir, kind, [*sources, *config_files(args), *more])
 
@@ -288,7 +302,17 @@ def config_files(
     config = load_config(args.config or 'quickstart', args.set)
     return [args.config] * bool(args.config and args.config not in CONFIGS) + sources_of(config)
 
-PATHS = ('model_path', 'onnx_path', 'input', 'output', 'output_dir', 'suite', 'ratings', 'config', 'full_size')
+PATHS = (
+    'model_path',
+    'onnx_path',
+    'input',
+    'output',
+    'output_dir',
+    'suite',
+    'ratings',
+    'config',
+    'full_size',
+)
 
 def expand_paths(
     args, # Changed in place; `InputError` for an empty path
@@ -307,12 +331,24 @@ def cmd_train(args):
     require('torch', 'train', 'training')
     from emotion_detection.config import load_config
     from emotion_detection.pipeline import run_pipeline
-    table = run_pipeline(load_config(args.config, args.set), args.output_dir, hub_token(args), args.resume, config_files(args))
+    table = run_pipeline(
+        load_config(args.config, args.set),
+        args.output_dir,
+        hub_token(args),
+        args.resume,
+        config_files(args),
+    )
     if table is None: return  # not the main process
     report = Path(args.output_dir)/'report/report.html'
-    if report.is_file(): print(f'the report: {report}, and a model card in each folder', file=sys.stderr)
+    if report.is_file():
+        print(f'the report: {report}, and a model card in each folder', file=sys.stderr)
     if args.json: print_json({k: v for k,v in table.to_dict('index').items()})
-    else: print(table.round({'MB': 1, 'ms_per_text': 2} | {c: 3 for c in table if c.startswith('macro')}).to_string())
+    else:
+        print(
+            table.round(
+                {'MB': 1, 'ms_per_text': 2} | {c: 3 for c in table if c.startswith('macro')}
+            ).to_string()
+        )
 
 # %% ../nbs/08_cli.ipynb #68a4fc57
 def hub_token(args)->str|None:
@@ -326,7 +362,9 @@ def hide_token(
 ):
     "Start this process anew with a token from the arguments in the environment, where other users cannot read it."
     argv = list(sys.orig_argv if argv is None else argv)
-    at = next((i for i,a in enumerate(argv) if a=='--hf_token' or a.startswith('--hf_token=')), None)
+    at = next(
+        (i for i, a in enumerate(argv) if a == '--hf_token' or a.startswith('--hf_token=')), None
+    )
     if at is None or os.name != 'posix': return
     whole = '=' in argv[at]
     if not whole and at+1 == len(argv): return  # the parser says what is missing
@@ -338,7 +376,9 @@ def predict_rows(args)->tuple[Rows,bool]: # The rows, and whether they come in o
     "The texts that the arguments name."
     if not args.text and not args.input:
         if not waiting_input():
-            raise InputError("give texts with --text, a file with --input, or lines on standard input")
+            raise InputError(
+                "give texts with --text, a file with --input, or lines on standard input"
+            )
         args.input = '-'
     if not all(text.strip() for text in args.text):
         raise InputError("--text is empty; give a text to classify")
@@ -367,21 +407,39 @@ def sensible_threads(
     most = os.cpu_count() or 1
     if threads is None or threads <= most:
         return threads
-    print(f"note: --threads {threads} is more than the {most} processors of this machine: {most} are used", file=sys.stderr)
+    print(
+        (
+            f"note: --threads {threads} is more than the {most} processors of this machine: "
+            f"{most} are used"
+        ),
+        file=sys.stderr,
+    )
     return most
 
 def cmd_predict(args):
     "Answer texts."
     if args.export: return export_folder(args)
-    if args.output: check_file(args.output, [args.model_path] if args.input in (None, '-') else [args.input, args.model_path])
+    if args.output:
+        check_file(
+            args.output,
+            [args.model_path] if args.input in (None, '-') else [args.input, args.model_path],
+        )
     rows, one_by_one = predict_rows(args)
-    predictor = EmotionPredictor(args.model_path, True if args.onnx else None, sensible_threads(args.threads), args.mode,
-                                 args.long, args.abstain_below, args.allow_mismatch)
+    predictor = EmotionPredictor(
+        args.model_path,
+        True if args.onnx else None,
+        sensible_threads(args.threads),
+        args.mode,
+        args.long,
+        args.abstain_below,
+        args.allow_mismatch,
+    )
     for note in license_notes(predictor.licences):
         print(f'note: {note}', file=sys.stderr)
     hidden = True if args.quiet or not args.input else None  # None: only on a terminal
     texts = tqdm(rows.texts(), desc='predict', unit=' texts', file=sys.stderr, disable=hidden)
-    at_once = one_by_one and not args.output and args.mode == 'deterministic'  # the same answers, each as soon as its text is there
+    # the same answers, each as soon as its text is there
+    at_once = one_by_one and not args.output and args.mode == 'deterministic'
     answers = rows.answered(map(predictor, texts) if at_once else predictor.stream(texts))
     if args.output:
         n = write_answers(answers, Path(args.output))
@@ -392,7 +450,10 @@ def cmd_predict(args):
         for name,new in rows.renamed.items():
             print(f'note: {name!r} of the input is {new!r} in the output', file=sys.stderr)
     if rows.skipped:
-        print(f"{rows.skipped} of {rows.skipped + rows.answers} rows skipped, see the field error", file=sys.stderr)
+        print(
+            (f"{rows.skipped} of {rows.skipped + rows.answers} rows skipped, see the field error"),
+            file=sys.stderr,
+        )
 
 # %% ../nbs/08_cli.ipynb #ec8c71d5
 def show_answers(
@@ -454,8 +515,13 @@ def show_made(
     *folders:Path,
 ):
     "Name what was made, and say when only the samples vouch for it."
-    for folder in folders: print(os.path.relpath(folder) if getattr(args, 'export', False) else folder)
-    if not args.config: print("note: checked on the bundled samples; give --config to take your own data", file=sys.stderr)
+    for folder in folders:
+        print(os.path.relpath(folder) if getattr(args, 'export', False) else folder)
+    if not args.config:
+        print(
+            "note: checked on the bundled samples; give --config to take your own data",
+            file=sys.stderr,
+        )
 
 def cmd_export(args):
     "PyTorch to ONNX FP32, checked; calibrated on the validation texts of a configuration."
@@ -464,7 +530,9 @@ def cmd_export(args):
     from emotion_detection.export import export_onnx
     check_first(args, 'onnx')
     config, data = dev_data(args)
-    folder = export_onnx(args.model_path, args.output_dir, config.export.opset, config.export.tolerance)
+    folder = export_onnx(
+        args.model_path, args.output_dir, config.export.opset, config.export.tolerance
+    )
     calibrate_folder(folder, *data, target_accuracy=config.export.target_accuracy)
     show_made(args, folder)
 
@@ -486,8 +554,14 @@ def cmd_trim(args):
     from emotion_detection.trimming import trim_model
     check_first(args, 'trimmed')
     config, data = dev_data(args)
-    size, (train, dev) = args.vocab_size or config.trimming.vocab_size, (by_language(data, s) for s in ('train', 'validation'))
-    show_made(args, trim_model(args.model_path, train, args.output_dir, size, dev, config.trimming.all_characters))
+    size = args.vocab_size or config.trimming.vocab_size
+    train, dev = (by_language(data, s) for s in ('train', 'validation'))
+    show_made(
+        args,
+        trim_model(
+            args.model_path, train, args.output_dir, size, dev, config.trimming.all_characters
+        ),
+    )
 
 # %% ../nbs/08_cli.ipynb #6e829143
 def cmd_evaluate(args):
@@ -496,7 +570,14 @@ def cmd_evaluate(args):
     from pandas import DataFrame
     from emotion_detection.config import load_config
     from emotion_detection.data import DataModule, Source
-    from emotion_detection.evaluation import evaluate_folders, foreign_table, language_table, model_folders, verdicts, write_report
+    from emotion_detection.evaluation import (
+        evaluate_folders,
+        foreign_table,
+        language_table,
+        model_folders,
+        verdicts,
+        write_report,
+    )
     from emotion_detection.foreign import load_sets
     from emotion_detection.phase1 import load_phases
     from emotion_detection.pipeline import write_cards
@@ -505,27 +586,63 @@ def cmd_evaluate(args):
     check_first(args, 'report', *folders.values())
     for folder in folders.values() if args.cards else ():
         check_ours(folder, 'README.md')
-    data, ratings = load_phases(load_config(args.config, args.set), hub_token(args)), [DataModule(Source(r)) for r in args.ratings]
-    models = evaluate_folders(args.model_path, *data, split=args.split, baseline=not args.no_baseline, ratings=ratings, onnx=args.onnx or None, foreign=foreign)
+    data = load_phases(load_config(args.config, args.set), hub_token(args))
+    ratings = [DataModule(Source(r)) for r in args.ratings]
+    models = evaluate_folders(
+        args.model_path,
+        *data,
+        split=args.split,
+        baseline=not args.no_baseline,
+        ratings=ratings,
+        onnx=args.onnx or None,
+        foreign=foreign,
+    )
     report = write_report(models, args.output_dir, *data, split=args.split)
     if args.cards: write_cards(folders, report, args.output_dir)
     if args.json: return print_json(report)
-    for lang in report['ceiling']: print(f"{lang}\n{DataFrame(language_table(report, lang)).set_index('model').rename_axis(None).to_string()}\n")
-    if foreign: print(f"on foreign ground\n{DataFrame(foreign_table(report)).set_index('set').rename_axis(None).to_string()}\n")
-    print(verdicts(report), f"The report: {Path(args.output_dir)/'report.html'}", sep='\n' if report['baseline'] else '')
+    for lang in report['ceiling']:
+        print(
+            f"{lang}\n"
+            f"{DataFrame(language_table(report, lang)).set_index('model').rename_axis(None).to_string()}\n"
+        )
+    if foreign:
+        print(
+            "on foreign ground\n"
+            f"{DataFrame(foreign_table(report)).set_index('set').rename_axis(None).to_string()}\n"
+        )
+    print(
+        verdicts(report),
+        f"The report: {Path(args.output_dir) / 'report.html'}",
+        sep='\n' if report['baseline'] else '',
+    )
 
 def cmd_behaviour(args):
     "What models understand: the failure rates of the behavioural suite."
     require('pandas', 'train', 'the behavioural suite')
-    from emotion_detection.behaviour import failure_rates, judge_suite, load_suite, side_by_side, write_behaviour
+    from emotion_detection.behaviour import (
+        failure_rates,
+        judge_suite,
+        load_suite,
+        side_by_side,
+        write_behaviour,
+    )
     from emotion_detection.evaluation import model_folders
     folders = model_folders(args.model_path, args.onnx)
     check_first(args, 'behaviour', *folders.values())
     suite = load_suite(args.suite)
     judged = judge_suite({name: EmotionPredictor(folder) for name,folder in folders.items()}, suite)
     rates = write_behaviour(judged, args.output_dir) if args.output_dir else failure_rates(judged)
-    if args.json: return print(rates.to_json(orient='records', lines=True, force_ascii=False, double_precision=4), end='')
-    print(side_by_side(rates).rename(columns=lambda c: c if c=='cases' else f'{c}, failing %').round(0).to_string())
+    if args.json:
+        return print(
+            rates.to_json(orient='records', lines=True, force_ascii=False, double_precision=4),
+            end='',
+        )
+    print(
+        side_by_side(rates)
+        .rename(columns=lambda c: c if c == 'cases' else f'{c}, failing %')
+        .round(0)
+        .to_string()
+    )
 
 def cmd_data(args):
     "Rows, splits, duplicates and class balance of a configuration's data."
@@ -540,8 +657,13 @@ def cmd_data(args):
     try: tokenizer = start_tokenizer(config, one.train.text + two.train.text, token)
     except InputError as e: print(f"no token lengths: {e}", file=sys.stderr)
     measure = {'tokenizer': tokenizer, 'max_length': config.model.max_length}
-    reports = save_report(args.output_dir, one, two, **measure) if args.output_dir else [data_report(dm, **measure) for dm in (one, two)]
-    for warning in (w for r in reports for w in r['warnings']): print(f'warning: {warning}', file=sys.stderr)
+    reports = (
+        save_report(args.output_dir, one, two, **measure)
+        if args.output_dir
+        else [data_report(dm, **measure) for dm in (one, two)]
+    )
+    for warning in (w for r in reports for w in r['warnings']):
+        print(f'warning: {warning}', file=sys.stderr)
     if not args.json: return print(report_text(*reports))
     for phase,report in enumerate(reports, 1): print_json({'phase': phase} | report)
 
@@ -550,19 +672,34 @@ def cmd_bench(args):
     "Answers beside what people use today (predict), or an epoch of training beside the obvious recipe (train)."
     require('torch', 'train', 'the benchmark')
     table, on = (_bench_train if args.part=='train' else _bench_predict)(args)
-    print('measured on ' + ', '.join(f'{k} {v}' for k,v in on.items() if v is not None), file=sys.stderr)
-    if not args.json: return print(table.dropna(axis=1, how='all').round(3).T.to_string(header=False))
+    print(
+        'measured on ' + ', '.join(f'{k} {v}' for k, v in on.items() if v is not None),
+        file=sys.stderr,
+    )
+    if not args.json:
+        return print(table.dropna(axis=1, how='all').round(3).T.to_string(header=False))
     for row in json.loads(table.to_json(orient='records')): print_json(row | on)
 
 def _bench_train(args):
     from emotion_detection.benchmark import bench_train, machine
     from emotion_detection.config import load_config
     on = machine()
-    return bench_train(load_config(args.config or 'compact', args.set), args.steps, args.rounds or 3), on
+    return bench_train(
+        load_config(args.config or 'compact', args.set), args.steps, args.rounds or 3
+    ), on
 
 def _bench_predict(args):
-    from emotion_detection.bench_predict import bench_predict, bench_texts, forms_of, full_size_folders
-    folders = full_size_folders(args.full_size, bench_texts(10_000, ('train',))) if args.full_size else forms_of(args.model_path or ['outputs'])
+    from emotion_detection.bench_predict import (
+        bench_predict,
+        bench_texts,
+        forms_of,
+        full_size_folders,
+    )
+    folders = (
+        full_size_folders(args.full_size, bench_texts(10_000, ('train',)))
+        if args.full_size
+        else forms_of(args.model_path or ['outputs'])
+    )
     table = bench_predict(folders, args.comments, rounds=args.rounds or 5)
     return table, table.attrs['machine']
 
@@ -570,16 +707,27 @@ def _bench_predict(args):
 def cmd_doctor(args):
     "Look at this machine and a model folder: processor, threads, versions, every file, every canary text."
     from emotion_detection.doctor import examine, machine_facts, report_lines
-    machine, checks = machine_facts(), examine(args.model_path) if args.model_path else []
+    machine = machine_facts()
+    checks = examine(args.model_path) if args.model_path else []
     if args.json: print_json({'machine': machine, 'checks': checks})
     else: print(report_lines(machine, checks))
-    if wrong := [c['check'] for c in checks if not c['ok']]: raise GateError(f"{args.model_path} is not well: {', '.join(wrong)}")
+    if wrong := [c['check'] for c in checks if not c['ok']]:
+        raise GateError(f"{args.model_path} is not well: {', '.join(wrong)}")
 
 def cmd_push(args):
     "Publish a model folder on the Hugging Face Hub, if the licences of its training data allow it."
     require('huggingface_hub', 'train', 'publishing')
     from emotion_detection.sharing import push_to_hub
-    print(push_to_hub(args.model_path, args.repo_id, private=not args.public, i_have_rights=args.i_have_rights, token=hub_token(args), revision=args.revision))
+    print(
+        push_to_hub(
+            args.model_path,
+            args.repo_id,
+            private=not args.public,
+            i_have_rights=args.i_have_rights,
+            token=hub_token(args),
+            revision=args.revision,
+        )
+    )
 
 # %% ../nbs/08_cli.ipynb #478f28f9
 class _Parser(argparse.ArgumentParser):
@@ -620,85 +768,262 @@ def number(
         return value
     return read
 
-_TOKEN_HELP = 'Hub token. Prefer the variable HF_TOKEN or a cached login: arguments show in process lists'
+_TOKEN_HELP = (
+    'Hub token. Prefer the variable HF_TOKEN or a cached login: arguments show in process lists'
+)
 
 def _config_arguments(p, required=True):
-    p.add_argument('--config', required=required, help='default, small, compact, quickstart, or the path of a YAML file')
-    p.add_argument('--set', action='append', default=[], metavar='KEY=VALUE', help='change one setting, such as phase1.learning_rate=1e-5; may be repeated')
+    p.add_argument(
+        '--config',
+        required=required,
+        help='default, small, compact, quickstart, or the path of a YAML file',
+    )
+    p.add_argument(
+        '--set',
+        action='append',
+        default=[],
+        metavar='KEY=VALUE',
+        help='change one setting, such as phase1.learning_rate=1e-5; may be repeated',
+    )
     p.add_argument('--hf_token', help=_TOKEN_HELP)
 
 # %% ../nbs/08_cli.ipynb #624b40ec
 def build_parser()->argparse.ArgumentParser:
     "All commands and their arguments."
-    parser = _Parser(prog='emotion', allow_abbrev=False, description='Emotion detection in English and Vietnamese: positive, negative, surprise, neutral.')
+    parser = _Parser(
+        prog='emotion',
+        allow_abbrev=False,
+        description='Emotion detection in English and Vietnamese: positive, negative, surprise, neutral.',
+    )
     parser.add_argument('--version', action='version', version=f'emotion_detection {__version__}')
     commands = parser.add_subparsers(dest='command', parser_class=_Parser)
     def add(name, run, *, config=None, output=None, model='--model_path', json=False):
-        p = commands.add_parser(name, help=run.__doc__, description=run.__doc__, allow_abbrev=False)  # `--hf_tok` would slip past `hide_token`
+        # `--hf_tok` would slip past `hide_token`
+        p = commands.add_parser(name, help=run.__doc__, description=run.__doc__, allow_abbrev=False)
         p.set_defaults(run=run)
         if model: p.add_argument(model, required=True, metavar='DIR', help='model folder')
         if config is not None: _config_arguments(p, config)
         if output: p.add_argument('--output_dir', **output, metavar='DIR', help='folder to make')
-        if json: p.add_argument('--json', action='store_true', help='JSON on stdout, one object per result')
+        if json:
+            p.add_argument(
+                '--json', action='store_true', help='JSON on stdout, one object per result'
+            )
         return p
-    train = add('train', cmd_train, config=True, output={'default': 'outputs'}, model=None, json=True)
-    train.add_argument('--resume', action='store_true', help='go on where an interrupted run stopped, to the very same weights')
+    train = add(
+        'train', cmd_train, config=True, output={'default': 'outputs'}, model=None, json=True
+    )
+    train.add_argument(
+        '--resume',
+        action='store_true',
+        help='go on where an interrupted run stopped, to the very same weights',
+    )
     _predict_arguments(add('predict', cmd_predict, config=False, json=True))
     add('export', cmd_export, config=False, output={'required': True})
     add('quantize', cmd_quantize, config=False, output={'required': True}, model='--onnx_path')
-    add('trim', cmd_trim, config=False, output={'required': True}).add_argument('--vocab_size', type=number(1), metavar='N', help="tokens to keep (default: the configuration's trimming.vocab_size, 40000)")
-    _evaluate_arguments(add('evaluate', cmd_evaluate, config=True, output={'required': True}, model=None, json=True))
-    _behaviour_arguments(add('behaviour', cmd_behaviour, output={'default': None}, model=None, json=True))
+    add('trim', cmd_trim, config=False, output={'required': True}).add_argument(
+        '--vocab_size',
+        type=number(1),
+        metavar='N',
+        help="tokens to keep (default: the configuration's trimming.vocab_size, 40000)",
+    )
+    _evaluate_arguments(
+        add('evaluate', cmd_evaluate, config=True, output={'required': True}, model=None, json=True)
+    )
+    _behaviour_arguments(
+        add('behaviour', cmd_behaviour, output={'default': None}, model=None, json=True)
+    )
     add('data', cmd_data, config=True, output={'default': None}, model=None, json=True)
-    add('doctor', cmd_doctor, model=None, json=True).add_argument('--model_path', metavar='DIR', help='model folder')
+    add('doctor', cmd_doctor, model=None, json=True).add_argument(
+        '--model_path', metavar='DIR', help='model folder'
+    )
     _bench_arguments(add('bench', cmd_bench, config=False, model=None, json=True))
     push = add('push', cmd_push)
-    push.add_argument('--repo_id', required=True, metavar='OWNER/NAME', help='repository on the Hub; made if it is not there')
+    push.add_argument(
+        '--repo_id',
+        required=True,
+        metavar='OWNER/NAME',
+        help='repository on the Hub; made if it is not there',
+    )
     push.add_argument('--revision', metavar='BRANCH', help='branch (default: main)')
     push.add_argument('--public', action='store_true', help='for all to see (default: private)')
-    push.add_argument('--i_have_rights', action='store_true', help='publish although the licences of the training data do not allow it')
+    push.add_argument(
+        '--i_have_rights',
+        action='store_true',
+        help='publish although the licences of the training data do not allow it',
+    )
     push.add_argument('--hf_token', help=_TOKEN_HELP)
     return parser
 
 # %% ../nbs/08_cli.ipynb #9a718ebd
 def _bench_arguments(p):
-    p.add_argument('part', nargs='?', choices=['predict', 'train'], default='predict', help='predict (default): latency, throughput, cold start, memory; train: tokens per epoch and texts per second')
-    p.add_argument('--model_path', action='append', default=[], metavar='DIR', help='predict: model folder, or a folder of them; may be repeated (default: outputs)')
-    p.add_argument('--full_size', metavar='DIR', help="predict: models of XLM-R base's size with random weights instead, made in DIR, 4 GB")
-    p.add_argument('--comments', type=number(1), metavar='N', default=1000, help='predict: texts for the throughput (default 1000)')
-    p.add_argument('--steps', type=number(1), metavar='N', default=4, help='train: training steps per round (default 4)')
-    p.add_argument('--rounds', type=number(1), metavar='N', help='rounds, of which the median counts (default 5, train 3)')
+    p.add_argument(
+        'part',
+        nargs='?',
+        choices=['predict', 'train'],
+        default='predict',
+        help=(
+            'predict (default): latency, throughput, cold start, memory; train: tokens per epoch '
+            'and texts per second'
+        ),
+    )
+    p.add_argument(
+        '--model_path',
+        action='append',
+        default=[],
+        metavar='DIR',
+        help='predict: model folder, or a folder of them; may be repeated (default: outputs)',
+    )
+    p.add_argument(
+        '--full_size',
+        metavar='DIR',
+        help="predict: models of XLM-R base's size with random weights instead, made in DIR, 4 GB",
+    )
+    p.add_argument(
+        '--comments',
+        type=number(1),
+        metavar='N',
+        default=1000,
+        help='predict: texts for the throughput (default 1000)',
+    )
+    p.add_argument(
+        '--steps',
+        type=number(1),
+        metavar='N',
+        default=4,
+        help='train: training steps per round (default 4)',
+    )
+    p.add_argument(
+        '--rounds',
+        type=number(1),
+        metavar='N',
+        help='rounds, of which the median counts (default 5, train 3)',
+    )
 
 def _folders_arguments(p):
-    p.add_argument('--model_path', action='append', required=True, metavar='DIR', help='model folder, or a folder of them such as outputs; may be repeated')
-    p.add_argument('--onnx', action='store_true', help='the folder must be ONNX; of a folder of folders, only those that are')
+    p.add_argument(
+        '--model_path',
+        action='append',
+        required=True,
+        metavar='DIR',
+        help='model folder, or a folder of them such as outputs; may be repeated',
+    )
+    p.add_argument(
+        '--onnx',
+        action='store_true',
+        help='the folder must be ONNX; of a folder of folders, only those that are',
+    )
 
 def _behaviour_arguments(p):
     _folders_arguments(p)
-    p.add_argument('--suite', metavar='FILE', help='a suite of your own, or a folder of them (default: the bundled English and Vietnamese one)')
+    p.add_argument(
+        '--suite',
+        metavar='FILE',
+        help=(
+            'a suite of your own, or a folder of them (default: the bundled English and '
+            'Vietnamese one)'
+        ),
+    )
 
 def _evaluate_arguments(p):
     _folders_arguments(p)
-    p.add_argument('--split', choices=['test', 'validation'], default='test', help='texts to evaluate (default test)')
-    p.add_argument('--no_baseline', action='store_true', help='do not train TF-IDF and logistic regression for comparison')
-    p.add_argument('--ratings', action='append', default=[], metavar='FILE', help='single ratings of the same comments (columns id, text, rater_id and labels), for the noise ceiling; may be repeated')
-    p.add_argument('--foreign', metavar='FILE', help='YAML that describes test sets from elsewhere, see examples/foreign.yaml')
-    p.add_argument('--cards', action='store_true', help='run the behavioural suite too, and write a model card (README.md) into each folder')
+    p.add_argument(
+        '--split',
+        choices=['test', 'validation'],
+        default='test',
+        help='texts to evaluate (default test)',
+    )
+    p.add_argument(
+        '--no_baseline',
+        action='store_true',
+        help='do not train TF-IDF and logistic regression for comparison',
+    )
+    p.add_argument(
+        '--ratings',
+        action='append',
+        default=[],
+        metavar='FILE',
+        help=(
+            'single ratings of the same comments (columns id, text, rater_id and labels), for '
+            'the noise ceiling; may be repeated'
+        ),
+    )
+    p.add_argument(
+        '--foreign',
+        metavar='FILE',
+        help='YAML that describes test sets from elsewhere, see examples/foreign.yaml',
+    )
+    p.add_argument(
+        '--cards',
+        action='store_true',
+        help='run the behavioural suite too, and write a model card (README.md) into each folder',
+    )
 
 def _predict_arguments(p):
-    p.add_argument('--onnx', action='store_true', help='the folder must be ONNX (default: whichever it is)')
-    p.add_argument('--text', action='append', default=[], metavar='T', help='a text; may be repeated')
-    p.add_argument('--input', metavar='FILE', help='.txt (a text per line), .csv or .tsv (column text), .jsonl (key text), or - for standard input (default where something is piped in); other columns go into the output too')
-    p.add_argument('--input_format', choices=FORMATS, help='of the input (default: by the ending; of a pipe txt)')
+    p.add_argument(
+        '--onnx', action='store_true', help='the folder must be ONNX (default: whichever it is)'
+    )
+    p.add_argument(
+        '--text', action='append', default=[], metavar='T', help='a text; may be repeated'
+    )
+    p.add_argument(
+        '--input',
+        metavar='FILE',
+        help=(
+            '.txt (a text per line), .csv or .tsv (column text), .jsonl (key text), or - for '
+            'standard input (default where something is piped in); other columns go into the '
+            'output too'
+        ),
+    )
+    p.add_argument(
+        '--input_format',
+        choices=FORMATS,
+        help='of the input (default: by the ending; of a pipe txt)',
+    )
     p.add_argument('--output', metavar='FILE', help='.jsonl or .csv to write; default: stdout')
-    p.add_argument('--on_error', choices=['stop', 'skip'], default='stop', help='a row without a text ends the work (default), or gets its reason in a field error')
+    p.add_argument(
+        '--on_error',
+        choices=['stop', 'skip'],
+        default='stop',
+        help='a row without a text ends the work (default), or gets its reason in a field error',
+    )
     p.add_argument('--quiet', action='store_true', help='no progress')
-    p.add_argument('--threads', type=number(1), metavar='N', help='texts at a time (default: the processors this process may use)')
-    p.add_argument('--mode', choices=MODES, default=MODES[0], help='deterministic: no answer depends on the other texts; throughput: batches by length')
-    p.add_argument('--long', choices=LONG, default=LONG[0], help='what to do with texts over the limit: cut them, or read them in overlapping windows')
-    p.add_argument('--abstain_below', type=number(0, 1, float), metavar='P', help='no label for answers under this confidence')
-    p.add_argument('--allow_mismatch', action='store_true', help='warn, and do not refuse, when a folder is not as it was made')
-    p.add_argument('--export', action='store_true', help='turn a PyTorch folder into onnx/, int8/ and int8_trimmed/ beside it; --config says how, and on which data it is checked')
+    p.add_argument(
+        '--threads',
+        type=number(1),
+        metavar='N',
+        help='texts at a time (default: the processors this process may use)',
+    )
+    p.add_argument(
+        '--mode',
+        choices=MODES,
+        default=MODES[0],
+        help='deterministic: no answer depends on the other texts; throughput: batches by length',
+    )
+    p.add_argument(
+        '--long',
+        choices=LONG,
+        default=LONG[0],
+        help='what to do with texts over the limit: cut them, or read them in overlapping windows',
+    )
+    p.add_argument(
+        '--abstain_below',
+        type=number(0, 1, float),
+        metavar='P',
+        help='no label for answers under this confidence',
+    )
+    p.add_argument(
+        '--allow_mismatch',
+        action='store_true',
+        help='warn, and do not refuse, when a folder is not as it was made',
+    )
+    p.add_argument(
+        '--export',
+        action='store_true',
+        help=(
+            'turn a PyTorch folder into onnx/, int8/ and int8_trimmed/ beside it; --config says '
+            'how, and on which data it is checked'
+        ),
+    )
 
 # %% ../nbs/08_cli.ipynb #5b307131
 def join_texts(
@@ -757,7 +1082,8 @@ def _own_handler(number, handler):
 @contextlib.contextmanager
 def as_a_command():
     "What holds while a command runs and is put back after it: SIGTERM ends it like Ctrl-C."
-    before = _own_handler(signal.SIGTERM, signal.default_int_handler)  # half-written folders are removed
+    # half-written folders are removed
+    before = _own_handler(signal.SIGTERM, signal.default_int_handler)
     errors = [(s, s.errors) for s in (sys.stdout, sys.stderr) if hasattr(s, 'reconfigure')]
     for stream, _ in errors:
         stream.reconfigure(errors='backslashreplace')
@@ -796,7 +1122,9 @@ def run_command(
         to_nowhere(sys.stdout)  # `emotion … | head`
         return 0
     except KeyboardInterrupt: code, message = 130, _interrupted(args)
-    except OSError as e: code, message = 1, f"{e.strerror or e}: {e.filename}" if e.filename else str(e.strerror or e)
+    except OSError as e:
+        code = 1
+        message = f"{e.strerror or e}: {e.filename}" if e.filename else str(e.strerror or e)
     if code == 1 or os.environ.get('RANK', '0') == '0':  # one of many processes is enough
         print(f'emotion: {one_line(message)}', file=sys.stderr)
     return code
@@ -834,4 +1162,6 @@ def one_line(
 
 def _interrupted(args):
     can_resume = getattr(args, 'resume', None) is not None
-    return 'interrupted; ' + ('go on with --resume' if can_resume else 'nothing half-written is left')
+    return 'interrupted; ' + (
+        'go on with --resume' if can_resume else 'nothing half-written is left'
+    )

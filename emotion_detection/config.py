@@ -35,7 +35,8 @@ class ModelSection(Section):
     "Which encoder: a pretrained one by `name`, or one `scratch`."
     name:str|None = None # Folder or Hub id of any `transformers` encoder
     revision:str|None = None # Commit on the Hub
-    scratch:Scratch|None = None # Shape of an encoder that starts from random weights; used when `name` is not set
+    # Shape of an encoder that starts from random weights; used when `name` is not set
+    scratch:Scratch|None = None
     max_length:int = Field(128, ge=8) # Tokens; longer texts are cut
 
 class DataSection(Section):
@@ -55,28 +56,38 @@ class ExportSection(Section):
     enabled:bool = True # Export after training
     opset:int = Field(18, ge=14) # ONNX operator set
     tolerance:float = Field(1e-4, gt=0) # Largest difference of a logit between PyTorch and ONNX
-    target_accuracy:float|None = Field(None, gt=0, le=1) # Share of answers that should be right on the dev texts; less sure ones get no label. Default: all texts get one
-    report:bool = True # Evaluate on the test texts at the end, run the behavioural suite, write a card into each folder
+    # Share of answers that should be right on the dev texts; less sure ones get no label. Default: all texts get one
+    target_accuracy:float|None = Field(None, gt=0, le=1)
+    # Evaluate on the test texts at the end, run the behavioural suite, write a card into each folder
+    report:bool = True
 
 class QuantizationSection(Section):
     "ONNX FP32 to INT8."
     enabled:bool = True # Quantise after the export
     per_channel:bool = True # One scale per output channel of a weight
     reduce_range:bool = True # 7-bit weights: no saturation on x86 without VNNI
-    op_types:list[Literal['MatMul','Gather']] = ['MatMul', 'Gather'] # Operators whose weights become INT8; Gather is the embedding table
-    min_agreement:float = Field(0.985, ge=0, le=1) # The gate: share of each language's dev texts that get FP32's label
-    max_f1_drop:float = Field(0.005, ge=0) # The gate: fall of each language's macro-F1 against FP32, in [0, 1]
-    max_fp32:float = Field(0.25, ge=0, le=1) # Share of the nodes that may stay in FP32 so that the gate is passed
-    external_data_mb:float = Field(32., ge=0) # Larger graphs keep their weights in a file beside them, which is mapped into memory
-    search_texts:int = Field(512, ge=1) # Dev texts per language to search these nodes with; the gate itself takes all
+    # Operators whose weights become INT8; Gather is the embedding table
+    op_types:list[Literal['MatMul','Gather']] = ['MatMul', 'Gather']
+    # The gate: share of each language's dev texts that get FP32's label
+    min_agreement:float = Field(0.985, ge=0, le=1)
+    # The gate: fall of each language's macro-F1 against FP32, in [0, 1]
+    max_f1_drop:float = Field(0.005, ge=0)
+    # Share of the nodes that may stay in FP32 so that the gate is passed
+    max_fp32:float = Field(0.25, ge=0, le=1)
+    # Larger graphs keep their weights in a file beside them, which is mapped into memory
+    external_data_mb:float = Field(32., ge=0)
+    # Dev texts per language to search these nodes with; the gate itself takes all
+    search_texts:int = Field(512, ge=1)
 
 # %% ../nbs/02a_config.ipynb #5434ed3f
 class TrimmingSection(Section):
     "A vocabulary for the languages at hand."
     enabled:bool = True # Trim where the vocabulary is larger than `vocab_size`
-    when:Literal['before','after'] = 'after' # Before phase 1: what will be kept is trained, in fewer bytes; after the export: the full vocabulary is there as well
+    # Before phase 1: what will be kept is trained, in fewer bytes; after the export: the full vocabulary is there as well
+    when:Literal['before','after'] = 'after'
     vocab_size:int = Field(40_000, ge=1) # Tokens to keep, if the needed ones are not more
-    all_characters:bool = True # Keep the single characters of all scripts; `False`: of the training texts' scripts
+    # Keep the single characters of all scripts; `False`: of the training texts' scripts
+    all_characters:bool = True
 
 # %% ../nbs/02a_config.ipynb #165841bd
 def _simple(hint):
@@ -85,17 +96,30 @@ def _simple(hint):
     return hint if set(args) <= {int, float, bool, str, type(None)} else Any
 
 _hints = typing.get_type_hints(TrainingArguments)
-_own = {'output_dir', 'logging_dir', 'hub_token', 'push_to_hub_token'} # set by the command, or secrets: never in a file
-PhaseSection = create_model('PhaseSection', __base__=Section, __doc__="Names of `TrainingArguments`, and two of ours.",
-    early_stopping_patience=(int|None, None), # Evaluations without a better score before training stops
-    replay_fraction=(float, Field(0.0, ge=0, le=1)), # Share of phase 1's training texts in each epoch of phase 2, other ones every time
-    **{f.name: (_simple(_hints[f.name]), None) for f in dataclasses.fields(TrainingArguments) if f.name not in _own})
+# set by the command, or secrets: never in a file
+_own = {'output_dir', 'logging_dir', 'hub_token', 'push_to_hub_token'}
+PhaseSection = create_model(
+    'PhaseSection',
+    __base__=Section,
+    __doc__="Names of `TrainingArguments`, and two of ours.",
+    # Evaluations without a better score before training stops
+    early_stopping_patience=(int | None, None),
+    # Share of phase 1's training texts in each epoch of phase 2, other ones every time
+    replay_fraction=(float, Field(0.0, ge=0, le=1)),
+    **{
+        f.name: (_simple(_hints[f.name]), None)
+        for f in dataclasses.fields(TrainingArguments)
+        if f.name not in _own
+    },
+)
 
 def training_arguments(
     section:PhaseSection,
 )->dict: # Keyword arguments for `TrainingArguments`: only what the file sets
     "What a phase section says to the Trainer."
-    return section.model_dump(exclude_unset=True, exclude={'early_stopping_patience', 'replay_fraction'})
+    return section.model_dump(
+        exclude_unset=True, exclude={'early_stopping_patience', 'replay_fraction'}
+    )
 
 # %% ../nbs/02a_config.ipynb #9b77d3bc
 class Config(Section):
@@ -109,7 +133,8 @@ class Config(Section):
     export:ExportSection = ExportSection()
     quantization:QuantizationSection = QuantizationSection()
     trimming:TrimmingSection = TrimmingSection()
-    shift_decision:bool = False # After phase 2, shift the decision between the classes where the dev texts show that this helps
+    # After phase 2, shift the decision between the classes where the dev texts show that this helps
+    shift_decision:bool = False
 
 # %% ../nbs/02a_config.ipynb #caaa4999
 class _Loader(yaml.SafeLoader):
@@ -118,13 +143,25 @@ class _Loader(yaml.SafeLoader):
         "A dict, unless one of two equal keys would be lost"
         seen = set()
         for key,_ in node.value:
-            if key.value in seen: raise yaml.constructor.ConstructorError(None, None, f'the key {key.value!r} is there twice', key.start_mark)
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f'the key {key.value!r} is there twice', key.start_mark
+                )
             if isinstance(key.value, str) and key.value != '<<': seen.add(key.value)
         return super().construct_mapping(node, deep)
 
-_Loader.yaml_implicit_resolvers = {c: [r for r in rs if r[0] != 'tag:yaml.org,2002:bool'] for c,rs in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-_Loader.add_implicit_resolver('tag:yaml.org,2002:bool', re.compile(r'^(true|false)$', re.I), list('tTfF'))
-_Loader.add_implicit_resolver('tag:yaml.org,2002:float', re.compile(r'^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$'), list('-+0123456789.'))
+_Loader.yaml_implicit_resolvers = {
+    c: [r for r in rs if r[0] != 'tag:yaml.org,2002:bool']
+    for c, rs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    'tag:yaml.org,2002:bool', re.compile(r'^(true|false)$', re.I), list('tTfF')
+)
+_Loader.add_implicit_resolver(
+    'tag:yaml.org,2002:float',
+    re.compile(r'^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$'),
+    list('-+0123456789.'),
+)
 
 def parse_yaml(
     text:str, # `InputError` when it is no YAML
@@ -132,9 +169,11 @@ def parse_yaml(
 ):
     "YAML without surprises."
     try: return yaml.load(text, _Loader)
-    except yaml.YAMLError as e: raise InputError(f"{name} is not valid YAML: {' '.join(str(e).split())}") from None
+    except yaml.YAMLError as e:
+        raise InputError(f"{name} is not valid YAML: {' '.join(str(e).split())}") from None
     except RecursionError: raise InputError(f"{name} is nested too deeply") from None
-    except ValueError as e: raise InputError(f"{name} holds a value that cannot be read: {e}") from None
+    except ValueError as e:
+        raise InputError(f"{name} holds a value that cannot be read: {e}") from None
 
 # %% ../nbs/02a_config.ipynb #5f50fdbb
 from .files import is_there, user_path
@@ -146,11 +185,17 @@ def config_text(
     name:str, # A bundled name or a path; `InputError` when it is neither
 )->str:
     "The YAML text of a configuration."
-    if name in CONFIGS: return (files('emotion_detection')/'configs'/f'{name}.yaml').read_text(encoding='utf8')
+    if name in CONFIGS:
+        return (files('emotion_detection')/'configs'/f'{name}.yaml').read_text(encoding='utf8')
     path = user_path(name)
-    if not os.path.isfile(path): raise InputError(f"there is no configuration {name}: give one of {', '.join(CONFIGS)}, or the path of a YAML file")
+    if not os.path.isfile(path):
+        raise InputError(
+            f"there is no configuration {name}: give one of {', '.join(CONFIGS)}, or the path "
+            "of a YAML file"
+        )
     try: data = path.read_bytes()
-    except OSError as e: raise InputError(f"{name} cannot be read ({e.strerror}); check its permissions") from None
+    except OSError as e:
+        raise InputError(f"{name} cannot be read ({e.strerror}); check its permissions") from None
     check_start(data[:64], name)
     text = data.decode('utf-8-sig', errors='surrogateescape')
     for n,line in enumerate(text.splitlines(), 1):
@@ -166,9 +211,15 @@ def key_type(
     hint = Config
     for name in path:
         parts = (hint, *typing.get_args(hint))
-        section = next((t for t in parts if hasattr(t, 'model_fields') or dataclasses.is_dataclass(t)), None)
+        section = next(
+            (t for t in parts if hasattr(t, 'model_fields') or dataclasses.is_dataclass(t)), None
+        )
         if section is None: return None
-        hints = {k: f.annotation for k,f in section.model_fields.items()} if hasattr(section, 'model_fields') else typing.get_type_hints(section)
+        hints = (
+            {k: f.annotation for k, f in section.model_fields.items()}
+            if hasattr(section, 'model_fields')
+            else typing.get_type_hints(section)
+        )
         hint = hints.get(name)
     return hint
 
@@ -189,7 +240,11 @@ def holds_text(
 # %% ../nbs/02a_config.ipynb #207f27fb
 def _after_value(text):
     "What YAML leaves over behind a value: a comment"
-    ends = [t.end_mark.index for t in yaml.scan(text, _Loader) if not isinstance(t, (yaml.StreamEndToken, yaml.BlockEndToken))]
+    ends = [
+        t.end_mark.index
+        for t in yaml.scan(text, _Loader)
+        if not isinstance(t, (yaml.StreamEndToken, yaml.BlockEndToken))
+    ]
     return text[max(ends, default=0):].strip()
 
 def override_value(
@@ -203,7 +258,10 @@ def override_value(
     if holds_text(hint) and not quoted: return None if bare in ('', 'null', '~') else bare
     value = parse_yaml(text, name)
     left = _after_value(text)
-    if left: raise InputError(f"{name}: {left!r} is a comment to YAML; leave it out, or put the whole value in quotes")
+    if left:
+        raise InputError(
+            f"{name}: {left!r} is a comment to YAML; leave it out, or put the whole value in quotes"
+        )
     return value
 
 def apply_override(
@@ -212,13 +270,15 @@ def apply_override(
 ):
     "Set one key, as `--set` does."
     path, sep, value = assignment.partition('=')
-    if not sep or not path.strip(): raise InputError(f"--set {assignment}: write it as section.key=value")
+    if not sep or not path.strip():
+        raise InputError(f"--set {assignment}: write it as section.key=value")
     names = path.strip().split('.')
     *parents, last = names
     for p in parents:
         if raw.get(p) is None: raw[p] = {}
         raw = raw[p]
-        if not isinstance(raw, dict): raise InputError(f"--set {assignment}: {p} is a value, not a section")
+        if not isinstance(raw, dict):
+            raise InputError(f"--set {assignment}: {p} is a value, not a section")
     raw[last] = override_value(value, key_type(tuple(names)), f'--set {path}')
 
 # %% ../nbs/02a_config.ipynb #ab0efe2f
@@ -229,8 +289,18 @@ def known_keys(
     here = Config
     for p in path:
         hint = here.model_fields[p].annotation
-        here = next((t for t in (hint, *typing.get_args(hint)) if hasattr(t, 'model_fields') or dataclasses.is_dataclass(t)))
-    return list(here.model_fields) if hasattr(here, 'model_fields') else [f.name for f in dataclasses.fields(here)]
+        here = next(
+            (
+                t
+                for t in (hint, *typing.get_args(hint))
+                if hasattr(t, 'model_fields') or dataclasses.is_dataclass(t)
+            )
+        )
+    return (
+        list(here.model_fields)
+        if hasattr(here, 'model_fields')
+        else [f.name for f in dataclasses.fields(here)]
+    )
 
 # %% ../nbs/02a_config.ipynb #4db2c0f4
 def explain(
@@ -244,7 +314,9 @@ def explain(
     if e['type'] in ('extra_forbidden', 'unexpected_keyword_argument'):
         keys = known_keys(loc[:-1])
         near = difflib.get_close_matches(str(loc[-1]), keys, 1, .6)
-        return f"{name}: unknown key {key}; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(keys[:12])}")
+        return f"{name}: unknown key {key}; " + (
+            f"did you mean {near[0]}?" if near else f"known are {', '.join(keys[:12])}"
+        )
     if e['type'] in ('missing', 'missing_argument'): return f"{name}: {key} is missing"
     return f"{name}: {key} is {e['input']!r}: {e['msg'][0].lower()}{e['msg'][1:]}"
 
@@ -266,7 +338,11 @@ def _sources(raw):
     "Phase to source, as far as they are there"
     data = raw.get('data')
     phases = data if isinstance(data, dict) else {}
-    return {phase: section.get('source') for phase,section in phases.items() if isinstance(section, dict)}
+    return {
+        phase: section.get('source')
+        for phase, section in phases.items()
+        if isinstance(section, dict)
+    }
 
 # %% ../nbs/02a_config.ipynb #a0ddcb42
 def load_config(
@@ -275,9 +351,11 @@ def load_config(
 )->Config: # `InputError` for an unknown key, a wrong type or a missing section
     "Read and check a configuration."
     raw = parse_yaml(config_text(name), name)
-    if not isinstance(raw, dict): raise InputError(f"{name} is no configuration: it holds no sections")
+    if not isinstance(raw, dict):
+        raise InputError(f"{name} is no configuration: it holds no sections")
     set_keys(raw, overrides)
     try: config = Config.model_validate(raw)
     except ValidationError as e: raise InputError(explain(e, name)) from None
-    if not (config.model.name or config.model.scratch): raise InputError(f"{name}: set model.name, or model.scratch to start from random weights")
+    if not (config.model.name or config.model.scratch):
+        raise InputError(f"{name}: set model.name, or model.scratch to start from random weights")
     return config

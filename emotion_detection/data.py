@@ -35,8 +35,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 from fastcore.basics import patch
-from .data_mapping import (EMOTION2LABEL, GOEMOTIONS, LABEL2ID, LABELS, PRIORITY, VIGOEMOTIONS,
-    decode_columns, decode_ids, decode_label, map_emotions, show_value)
+from emotion_detection.data_mapping import (
+    EMOTION2LABEL,
+    GOEMOTIONS,
+    LABEL2ID,
+    LABELS,
+    PRIORITY,
+    VIGOEMOTIONS,
+    decode_columns,
+    decode_ids,
+    decode_label,
+    map_emotions,
+    show_value,
+)
 from .files import InputError, require
 from .rows import OFFICIAL, is_official_id, read_rows
 from .text import normalise, text_key
@@ -45,19 +56,27 @@ from .text import normalise, text_key
 @dataclass
 class Source:
     "Where the examples of one phase come from."
-    source:str # Hub id, a csv/tsv/jsonl/json/parquet file, a folder of them, or samples of the package: `bundled:en`, `bundled:vi+vi_more`
+    # Hub id, a csv/tsv/jsonl/json/parquet file, a folder of them, or samples of the package: `bundled:en`, `bundled:vi+vi_more`
+    source:str
     language:str='en' # Key of the per-language scores
     config:str|None=None # Configuration of the Hub data set, such as `raw`
-    held_out:str|None=None # Configuration, or local folder, whose validation and test comments are this source's and stay out of training
+    # Configuration, or local folder, whose validation and test comments are this source's and stay out of training
+    held_out:str|None=None
     revision:str|None=None # Commit of the Hub data set
     text_column:str='text'
-    label_column:str|None=None # Default: the first of `labels`, `label` that is there; unused for 28 emotion columns
-    id_column:str|None=None # Column of comment ids: rows that share one are never in two splits. Default: `id`, where each id has one text
+    # Default: the first of `labels`, `label` that is there; unused for 28 emotion columns
+    label_column:str|None=None
+    # Column of comment ids: rows that share one are never in two splits. Default: `id`, where each id has one text
+    id_column:str|None=None
     columns:list[str]|None=None # Names of the columns, for csv and tsv files without a header
-    mapping:dict[str,Literal['positive','negative','surprise','neutral']|None]|None=None # What each label of the data is here; `null` leaves a label aside, `none` says what a row without labels is
-    emotions:Literal['goemotions','vigoemotions']|None=None # Table that label ids point into; without it labels are names
-    unclear:Literal['neutral','drop']='neutral' # What a rating without any emotion is (`example_very_unclear`): a vote for neutral, or none
-    targets:Literal['soft','rows','majority']='soft' # What to make of several ratings of one comment
+    # What each label of the data is here; `null` leaves a label aside, `none` says what a row without labels is
+    mapping:dict[str,Literal['positive','negative','surprise','neutral']|None]|None=None
+    # Table that label ids point into; without it labels are names
+    emotions:Literal['goemotions','vigoemotions']|None=None
+    # What a rating without any emotion is (`example_very_unclear`): a vote for neutral, or none
+    unclear:Literal['neutral','drop']='neutral'
+    # What to make of several ratings of one comment
+    targets:Literal['soft','rows','majority']='soft'
     licence:str|None=None # Of the data; carried into every model folder made from it
     __pydantic_config__ = {'extra': 'forbid'}
 
@@ -78,8 +97,10 @@ def bundled_path(
     return Path(str(files('emotion_detection')/'samples'/f'{name}.csv'))
 
 # %% ../nbs/00c_data.ipynb #15ba3065
-_SHARD = re.compile(r'([a-z]+)(?:-\d{5}-of-(\d{5}))?')  # `train`, or `train-00000-of-00002` as the Hub names parts
-_RAW = {f'goemotions_{i}': ('train', 3) for i in (1,2,3)}  # GoEmotions' raw release: one table in three files
+# `train`, or `train-00000-of-00002` as the Hub names parts
+_SHARD = re.compile(r'([a-z]+)(?:-\d{5}-of-(\d{5}))?')
+# GoEmotions' raw release: one table in three files
+_RAW = {f'goemotions_{i}': ('train', 3) for i in (1,2,3)}
 
 def _suffix(path):
     "The format suffix of a file, `.csv` for `a.csv.gz` too"
@@ -90,24 +111,34 @@ def _split_and_parts(path):
     stem = path.name.split('.')[0].lower()
     if stem in _RAW: return _RAW[stem]
     m = _SHARD.fullmatch(stem)
-    if m and m[1] in _SPLIT_NAMES and _suffix(path) in _FORMATS: return _SPLIT_NAMES[m[1]], int(m[2] or 1)
+    if m and m[1] in _SPLIT_NAMES and _suffix(path) in _FORMATS:
+        return _SPLIT_NAMES[m[1]], int(m[2] or 1)
 
 # %% ../nbs/00c_data.ipynb #f5dac268
 def find_files(
-    path:Path, # A file, or a folder with files named after their splits (`train.tsv`, `dev.csv.gz`, …) or `goemotions_1.csv` to `_3.csv`
+    # A file, or a folder with files named after their splits (`train.tsv`, `dev.csv.gz`, …) or `goemotions_1.csv` to `_3.csv`
+    path:Path,
 )->dict[str,list[Path]]: # Split name to files; a lone file is `train`; `InputError` when it is unclear what belongs together
     "Which files hold which split."
     if path.is_file():
-        if _suffix(path) not in (*_FORMATS, '.txt'): raise InputError(f"{path} is not a {', '.join(f[1:] for f in _FORMATS)} file")
+        if _suffix(path) not in (*_FORMATS, '.txt'):
+            raise InputError(f"{path} is not a {', '.join(f[1:] for f in _FORMATS)} file")
         return {'train': [path]}
     found = {}
     for p in sorted(path.iterdir()):
         if named := _split_and_parts(p): found.setdefault(named[0], {})[p] = named[1]
-    if not found: raise InputError(f"{path} has no train, dev or test file with an ending of {', '.join(_FORMATS)}")
+    if not found:
+        raise InputError(
+            f"{path} has no train, dev or test file with an ending of {', '.join(_FORMATS)}"
+        )
     for split,parts in found.items():
         names, n = ', '.join(p.name for p in parts), max(parts.values())
-        if len(set(parts.values())) > 1 or len(parts) > n: raise InputError(f"{path} has several files for {split} ({names}); leave one")
-        if len(parts) < n: raise InputError(f"{path} has {len(parts)} of {n} files for {split} ({names}); get the others")
+        if len(set(parts.values())) > 1 or len(parts) > n:
+            raise InputError(f"{path} has several files for {split} ({names}); leave one")
+        if len(parts) < n:
+            raise InputError(
+                f"{path} has {len(parts)} of {n} files for {split} ({names}); get the others"
+            )
     return {s: list(parts) for s,parts in found.items()}
 
 # %% ../nbs/00c_data.ipynb #a8aae6ab
@@ -121,8 +152,11 @@ def load_rows(
     if name.startswith('bundled:'): return load_bundled(name.removeprefix('bundled:'))
     path = Path(name).expanduser()
     if os.path.exists(path): return load_local(path, source)
-    if re.fullmatch(r'[\w.-]+/[\w.-]+', name) and _suffix(path) not in _FORMATS: return load_hub(source, source.config, token)
-    raise InputError(f"there is no data file or folder {name}, and it is not a Hub id like owner/name")
+    if re.fullmatch(r'[\w.-]+/[\w.-]+', name) and _suffix(path) not in _FORMATS:
+        return load_hub(source, source.config, token)
+    raise InputError(
+        f"there is no data file or folder {name}, and it is not a Hub id like owner/name"
+    )
 
 # %% ../nbs/00c_data.ipynb #4c75c660
 @contextmanager
@@ -132,12 +166,16 @@ def quiet(
     "Keep the reading libraries' bars and notes off stderr; what matters is in our own messages."
     datasets, hub = (require(m, why='reading data sets') for m in ('datasets', 'huggingface_hub'))
     loggers = [logging.getLogger(n) for n in ('datasets', 'huggingface_hub', 'fsspec')]
-    levels, shown = [l.level for l in loggers], [not datasets.are_progress_bars_disabled(), not hub.utils.are_progress_bars_disabled()]
+    levels = [l.level for l in loggers]
+    shown = [not datasets.are_progress_bars_disabled(), not hub.utils.are_progress_bars_disabled()]
     for l in loggers: l.setLevel(logging.CRITICAL)
-    if not bars: datasets.disable_progress_bars(); hub.utils.disable_progress_bars()
+    if not bars:
+        datasets.disable_progress_bars()
+        hub.utils.disable_progress_bars()
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings('error', 'Length of header or names')  # pandas would cut a row that is longer than the header
+            # pandas would cut a row that is longer than the header
+            warnings.filterwarnings('error', 'Length of header or names')
             yield
     finally:
         for l,level in zip(loggers, levels): l.setLevel(level)
@@ -154,7 +192,8 @@ def load_local(
     for split,paths in find_files(path).items():
         parts = [read_table(p, source) for p in paths]
         rows[split] = parts[0] if len(parts)==1 else join_tables(parts, path)
-    if list(rows)==['train'] and 'split' in rows['train'].column_names: return divide(rows['train'], path)
+    if list(rows)==['train'] and 'split' in rows['train'].column_names:
+        return divide(rows['train'], path)
     return rows
 
 # %% ../nbs/00c_data.ipynb #dd1c7839
@@ -166,7 +205,10 @@ def read_table(
     datasets = require('datasets', why='reading data sets')
     named = tuple(source.columns) if source and source.columns else None
     kind = 'tsv' if named and _suffix(path) == '.txt' else _FORMATS.get(_suffix(path))
-    if not kind: raise InputError(f"{path} is a list of texts; if it is a table, name its columns with `columns`")
+    if not kind:
+        raise InputError(
+            f"{path} is a list of texts; if it is a table, name its columns with `columns`"
+        )
     if kind=='parquet': table, numbers = read_parquet(path), None
     else:
         rows = read_rows(path, kind, needs=(source.text_column,) if source else (), names=named)
@@ -182,19 +224,24 @@ def join_tables(
 ): # `datasets.Dataset`
     "The rows of several files, one after the other."
     datasets = require('datasets', why='reading data sets')
-    if any(p.features != parts[0].features for p in parts): raise InputError(f"the files of {path} do not have the same columns")
+    if any(p.features != parts[0].features for p in parts):
+        raise InputError(f"the files of {path} do not have the same columns")
     return datasets.concatenate_datasets(parts)
 
 # %% ../nbs/00c_data.ipynb #dee6ebcb
 def load_bundled(
-    names:str, # Of `BUNDLED`, joined by `+`; `InputError` for another one, or one that is there twice
+    # Of `BUNDLED`, joined by `+`; `InputError` for another one, or one that is there twice
+    names:str,
 )->dict: # Split name to `datasets.Dataset`
     "The rows of bundled samples; files without a split are training texts."
     names = names.split('+')
-    if len(set(names)) < len(names): raise InputError(f"bundled:{'+'.join(names)} names samples twice")
+    if len(set(names)) < len(names):
+        raise InputError(f"bundled:{'+'.join(names)} names samples twice")
     found = [load_local(bundled_path(name)) for name in names]
     if len(found) == 1: return found[0]
-    found = [{s: rows.select_columns(['text', 'label']) for s,rows in parts.items()} for parts in found]
+    found = [
+        {s: rows.select_columns(['text', 'label']) for s, rows in parts.items()} for parts in found
+    ]
     joined = {s: [parts[s] for parts in found if s in parts] for s in SPLITS}
     return {s: join_tables(parts, 'samples') for s,parts in joined.items() if parts}
 
@@ -212,7 +259,8 @@ def gather_columns(
     return columns, numbers
 
 def first_failure(
-    fails:Callable[[int],bool], # Does a column of so many rows fail? Once it does, it does with more rows too
+    # Does a column of so many rows fail? Once it does, it does with more rows too
+    fails:Callable[[int],bool],
     n:int, # All rows, which fail
 )->int: # Index of the row
     "The first row that makes a column fail, by halving."
@@ -233,7 +281,8 @@ def make_table(
     "Columns as a table; one that is not used and has values of several kinds is left out."
     pa = require('pyarrow', why='reading data sets')
     used = {'text', 'label', 'labels', 'id', 'rater_id', 'split', *GOEMOTIONS}
-    if source: used |= {source.text_column, source.label_column, source.id_column, *(source.mapping or ())}
+    if source:
+        used |= {source.text_column, source.label_column, source.id_column, *(source.mapping or ())}
     def fails(values):
         try: pa.array(values)
         except (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError): return True
@@ -244,7 +293,9 @@ def make_table(
         value = show_value(columns[name][at])
         why = 'which no text can hold or which is of another kind than in the rows before'
         raise InputError(f"row {numbers[at]} of {path}: {name!r} is {value}, {why}")
-    return pa.table({name: pa.array(v) for name,v in columns.items() if name not in broken}), numbers
+    return pa.table({
+        name: pa.array(v) for name, v in columns.items() if name not in broken
+    }), numbers
 
 # %% ../nbs/00c_data.ipynb #3b44afd0
 def read_parquet(
@@ -272,7 +323,10 @@ def divide(
     place = {s: [] for s in SPLITS}
     for i,value in enumerate(rows['split'][:]):
         split = _SPLIT_NAMES.get(str(value).strip().lower())
-        if not split: raise InputError(f"row {numbers[i]} of {path}: split {value!r} is not train, dev or test")
+        if not split:
+            raise InputError(
+                f"row {numbers[i]} of {path}: split {value!r} is not train, dev or test"
+            )
         place[split].append(i)
     out = {split: rows.select(at) for split,at in place.items() if at}
     for split,part in out.items(): part.numbers = [numbers[i] for i in place[split]]
@@ -293,37 +347,73 @@ def hub_commit(
     if hub.constants.HF_HUB_OFFLINE: raise HubUnreachable("HF_HUB_OFFLINE is set")
     wait, api = hub.constants.HF_HUB_ETAG_TIMEOUT, hub.HfApi(token=token)
     try:
-        info = (api.dataset_info if kind=='dataset' else api.model_info)(name, revision=revision, timeout=wait)
+        info = (api.dataset_info if kind == 'dataset' else api.model_info)(
+            name, revision=revision, timeout=wait
+        )
         if info.gated:
-            reply = hub.utils.get_session().get(f'{api.endpoint}/api/{kind}s/{name}/auth-check', headers=hub.utils.build_hf_headers(token=token), timeout=wait)
+            reply = hub.utils.get_session().get(
+                f'{api.endpoint}/api/{kind}s/{name}/auth-check',
+                headers=hub.utils.build_hf_headers(token=token),
+                timeout=wait,
+            )
             hub.utils.hf_raise_for_status(reply)
         script = f"{name.split('/')[-1]}.py"
-        if kind=='dataset' and script in {s.rfilename for s in info.siblings or ()}: raise InputError(f"{name} comes as a Python script, and code of others is neither fetched nor run: look for a branch with data files (`revision: refs/convert/parquet`)")
+        if kind=='dataset' and script in {s.rfilename for s in info.siblings or ()}:
+            raise InputError(
+                f"{name} comes as a Python script, and code of others is neither fetched nor "
+                "run: look for a branch with data files (`revision: refs/convert/parquet`)"
+            )
         return info.sha
     except InputError: raise
-    except (OSError, ValueError) as e: raise (unwritable(e) or hub_error(e, name, revision, kind, wait)) from None
+    except (OSError, ValueError) as e:
+        raise (unwritable(e) or hub_error(e, name, revision, kind, wait)) from None
 
 # %% ../nbs/00c_data.ipynb #92cb4bfe
 def hub_error(
-    e:Exception, # From `huggingface_hub` or its HTTP client; its own text is not passed on, it may quote the token
+    # From `huggingface_hub` or its HTTP client; its own text is not passed on, it may quote the token
+    e:Exception,
     name:str, # `owner/name`
     revision:str|None=None,
     kind:str='dataset',
     wait:float=10, # Seconds waited
 )->InputError: # `HubUnreachable` where it helps to try again
     "What to tell the user."
-    errors, page = require('huggingface_hub').errors, f"https://huggingface.co/{'datasets/' if kind=='dataset' else ''}{name}"
-    status, what = getattr(getattr(e, 'response', None), 'status_code', None), 'data set' if kind=='dataset' else 'model'
+    errors = require('huggingface_hub').errors
+    page = f"https://huggingface.co/{'datasets/' if kind=='dataset' else ''}{name}"
+    status = getattr(getattr(e, 'response', None), 'status_code', None)
+    what = 'data set' if kind=='dataset' else 'model'
     if isinstance(e, errors.GatedRepoError):
-        if status==403: return InputError(f"{name} is gated and your token has no access to it: ask for access on {page}, then run this again")
-        return InputError(f"{name} is gated: ask for access on {page}, then set HF_TOKEN or run `hf auth login`")
-    if isinstance(e, errors.RepositoryNotFoundError): return InputError(f"the Hub has no {what} {name}, or it is private: check the name on {page}, or set HF_TOKEN")
-    if isinstance(e, errors.RevisionNotFoundError): return InputError(f"{name} has no revision {revision}; its commits are on {page}/commits/main")
-    if status in (401, 403): return InputError("the Hub refuses the token: make a new one on https://huggingface.co/settings/tokens, or unset HF_TOKEN")
-    if isinstance(e, errors.HFValidationError): return InputError(f"{name} cannot be the name of a {what} on the Hub")
-    if isinstance(e, ValueError) and status is None: return InputError("the Hub token holds characters that no token has; copy it again")
-    if 'Timeout' in type(e).__name__: return HubUnreachable(f"the Hub did not answer within {wait:g} s")
-    return HubUnreachable(f"the Hub answers with error {status}" if status else "the Hub cannot be reached")
+        if status==403:
+            return InputError(
+                f"{name} is gated and your token has no access to it: ask for access on "
+                f"{page}, then run this again"
+            )
+        return InputError(
+            f"{name} is gated: ask for access on {page}, then set HF_TOKEN or run `hf auth login`"
+        )
+    if isinstance(e, errors.RepositoryNotFoundError):
+        return InputError(
+            f"the Hub has no {what} {name}, or it is private: check the name on {page}, or "
+            "set HF_TOKEN"
+        )
+    if isinstance(e, errors.RevisionNotFoundError):
+        return InputError(
+            f"{name} has no revision {revision}; its commits are on {page}/commits/main"
+        )
+    if status in (401, 403):
+        return InputError(
+            "the Hub refuses the token: make a new one on "
+            "https://huggingface.co/settings/tokens, or unset HF_TOKEN"
+        )
+    if isinstance(e, errors.HFValidationError):
+        return InputError(f"{name} cannot be the name of a {what} on the Hub")
+    if isinstance(e, ValueError) and status is None:
+        return InputError("the Hub token holds characters that no token has; copy it again")
+    if 'Timeout' in type(e).__name__:
+        return HubUnreachable(f"the Hub did not answer within {wait:g} s")
+    return HubUnreachable(
+        f"the Hub answers with error {status}" if status else "the Hub cannot be reached"
+    )
 
 # %% ../nbs/00c_data.ipynb #10b61d85
 def commit_of(
@@ -343,18 +433,38 @@ def hub_cached(
     datasets = require('datasets', why='reading data sets')
     Cache = importlib.import_module('datasets.packaged_modules.cache.cache').Cache
     owner, short = name.split('/')
-    root = Path(datasets.config.HF_DATASETS_CACHE)/f'{owner}___{datasets.naming.camelcase_to_snakecase(short)}'
-    found = sorted((p.parent for p in root.glob('*/*/*/dataset_info.json') if re.fullmatch(r'[0-9a-f]{40}', p.parent.name)), key=lambda p: p.stat().st_mtime)
-    configs = {p: json.loads((p/'dataset_info.json').read_text('utf8'))['config_name'] for p in found}
+    root = (
+        Path(datasets.config.HF_DATASETS_CACHE)
+        / f'{owner}___{datasets.naming.camelcase_to_snakecase(short)}'
+    )
+    found = sorted(
+        (
+            p.parent
+            for p in root.glob('*/*/*/dataset_info.json')
+            if re.fullmatch(r'[0-9a-f]{40}', p.parent.name)
+        ),
+        key=lambda p: p.stat().st_mtime,
+    )
+    configs = {
+        p: json.loads((p / 'dataset_info.json').read_text('utf8'))['config_name'] for p in found
+    }
     known = [p for p in found if config in (None, configs[p])]
     fit = [p for p in known if p.name.startswith(revision or '')]
     wanted = f"{name}{f' ({config})' if config else ''}{f' at {revision}' if revision else ''}"
     if not fit:
         have = f"; cached is {', '.join(dict.fromkeys(p.name for p in known))}" if known else ''
-        raise InputError(f"{why}, and {wanted} is not in the cache{have}: connect once, or name local files")
-    if len({configs[p] for p in fit}) > 1: raise InputError(f"{why}, and the cache has several configurations of {wanted}: set `config` to one of {', '.join(sorted(set(configs.values())))}")
+        raise InputError(
+            f"{why}, and {wanted} is not in the cache{have}: connect once, or name local files"
+        )
+    if len({configs[p] for p in fit}) > 1:
+        raise InputError(
+            f"{why}, and the cache has several configurations of {wanted}: set `config` to "
+            f"one of {', '.join(sorted(set(configs.values())))}"
+        )
     config_id, version, commit = fit[-1].parts[-3:]
-    return Cache(dataset_name=short, repo_id=name, config_name=config_id, version=version, hash=commit).as_dataset()
+    return Cache(
+        dataset_name=short, repo_id=name, config_name=config_id, version=version, hash=commit
+    ).as_dataset()
 
 # %% ../nbs/00c_data.ipynb #44d001ac
 def http_failure(
@@ -363,7 +473,10 @@ def http_failure(
     "The error of the HTTP client or the Hub behind an error of `datasets` or `transformers`."
     missing = require('huggingface_hub').errors.EntryNotFoundError
     while e is not None:
-        if not isinstance(e, missing) and (type(e).__module__.startswith('requests.') or getattr(e, 'response', None) is not None): return e
+        if not isinstance(e, missing) and (
+            type(e).__module__.startswith('requests.') or getattr(e, 'response', None) is not None
+        ):
+            return e
         e = e.__cause__ or e.__context__
 
 def unwritable(
@@ -372,7 +485,10 @@ def unwritable(
     "What to tell a user whose cache folder cannot be used."
     useless = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
     if getattr(e, 'errno', None) not in useless or not e.filename: return None
-    return InputError(f"{e.filename} cannot be written or read ({e.strerror}), and what comes from the Hub is kept there: set HF_HOME to a folder of yours")
+    return InputError(
+        f"{e.filename} cannot be written or read ({e.strerror}), and what comes from the Hub "
+        "is kept there: set HF_HOME to a folder of yours"
+    )
 
 def from_hub(
     name:str, # `owner/name`
@@ -387,10 +503,23 @@ def from_hub(
         except OSError as e:
             failed = http_failure(e)
             if unwritable(e): raise unwritable(e) from None
-            if failed is None and type(e) is not ConnectionError and 'should be of size' not in str(e): raise
-            why = hub_error(failed, name, None, kind, wait) if failed and 'Chunked' not in type(failed).__name__ else None
+            if (
+                failed is None
+                and type(e) is not ConnectionError
+                and 'should be of size' not in str(e)
+            ):
+                raise
+            why = (
+                hub_error(failed, name, None, kind, wait)
+                if failed and 'Chunked' not in type(failed).__name__
+                else None
+            )
             if why and not isinstance(why, HubUnreachable): raise why from None
-            if why or not left: raise InputError(f"{why or f'the connection to the Hub broke off {attempts} times'} while {name} was read: run this again, it goes on where it stopped") from None
+            if why or not left:
+                raise InputError(
+                    f"{why or f'the connection to the Hub broke off {attempts} times'} while "
+                    f"{name} was read: run this again, it goes on where it stopped"
+                ) from None
 
 # %% ../nbs/00c_data.ipynb #89fb7be6
 def text_columns(
@@ -412,14 +541,18 @@ def hub_download(
     datasets = require('datasets', why='reading data sets')
     def read():
         builder = datasets.load_dataset_builder(name, config, revision=commit, token=token)
-        if hasattr(builder.config, 'converters'): builder = datasets.load_dataset_builder(name, config, revision=commit, token=token, **text_columns(*texts))
+        if hasattr(builder.config, 'converters'):
+            builder = datasets.load_dataset_builder(
+                name, config, revision=commit, token=token, **text_columns(*texts)
+            )
         builder.download_and_prepare()
         rows = builder.as_dataset()
         if {commit_of(r) for r in rows.values()} - {None, commit}: raise ConnectionError
         return rows
     try: return from_hub(name, read)
     except InputError: raise
-    except (datasets.exceptions.DatasetsError, ValueError, RuntimeError, FileNotFoundError) as e: raise InputError(f"{name} cannot be read: {explain_reading(e)}") from None
+    except (datasets.exceptions.DatasetsError, ValueError, RuntimeError, FileNotFoundError) as e:
+        raise InputError(f"{name} cannot be read: {explain_reading(e)}") from None
 
 # %% ../nbs/00c_data.ipynb #6511ecd6
 def explain_reading(
@@ -427,15 +560,25 @@ def explain_reading(
 )->str: # One line
     "Why `datasets` could not make sense of a data set."
     datasets = require('datasets')
-    cause = e.__cause__ or (e.__context__ if isinstance(e, datasets.exceptions.DatasetGenerationError) else None) or e
+    cause = (
+        e.__cause__
+        or (e.__context__ if isinstance(e, datasets.exceptions.DatasetGenerationError) else None)
+        or e
+    )
     text = str(cause)
-    if m := re.search(r"BuilderConfig '?(.*?)'? not found. Available: \[(.*)\]", text): return f"it has no configuration {m[1]}, but {m[2]}".replace("'", '')
-    if m := re.search(r'Config name is missing.*?: \[(.*?)\]', text, re.S): return f"set `config` to one of {m[1]}".replace("'", '')
+    if m := re.search(r"BuilderConfig '?(.*?)'? not found. Available: \[(.*)\]", text):
+        return f"it has no configuration {m[1]}, but {m[2]}".replace("'", '')
+    if m := re.search(r'Config name is missing.*?: \[(.*?)\]', text, re.S):
+        return f"set `config` to one of {m[1]}".replace("'", '')
     if 'corresponds to no data' in text: return "there are no rows"
-    if isinstance(cause, PermissionError): return "this user may not read it; change its permissions"
-    if text.startswith('Length of header'): return "a row has more fields than the header; put texts that hold a comma in quotes"
-    if isinstance(cause, UnicodeDecodeError): return f"it is not UTF-8 text ({cause.reason} at byte {cause.start}); convert it first"
-    if isinstance(cause, datasets.table.CastError): return "its files or splits do not have the same columns"
+    if isinstance(cause, PermissionError):
+        return "this user may not read it; change its permissions"
+    if text.startswith('Length of header'):
+        return "a row has more fields than the header; put texts that hold a comma in quotes"
+    if isinstance(cause, UnicodeDecodeError):
+        return f"it is not UTF-8 text ({cause.reason} at byte {cause.start}); convert it first"
+    if isinstance(cause, datasets.table.CastError):
+        return "its files or splits do not have the same columns"
     return text.splitlines()[0] if text else type(cause).__name__
 
 # %% ../nbs/00c_data.ipynb #b1b9d46b
@@ -447,10 +590,21 @@ def load_hub(
     "Read a data set of the Hub; where the Hub cannot be reached, from the cache."
     texts = [c for c in (source.text_column, source.label_column) if c]
     with quiet(bars=sys.stderr.isatty()):
-        try: rows = hub_download(source.source, config, hub_commit(source.source, source.revision, token), token, texts)
-        except HubUnreachable as e: rows = hub_cached(source.source, config, source.revision, str(e))
+        try:
+            rows = hub_download(
+                source.source,
+                config,
+                hub_commit(source.source, source.revision, token),
+                token,
+                texts,
+            )
+        except HubUnreachable as e:
+            rows = hub_cached(source.source, config, source.revision, str(e))
     named = {_SPLIT_NAMES[s]: rows[s] for s in rows if s in _SPLIT_NAMES}
-    if not named: raise InputError(f"{source.source} has no split train, validation or test, but {', '.join(rows)}")
+    if not named:
+        raise InputError(
+            f"{source.source} has no split train, validation or test, but {', '.join(rows)}"
+        )
     return named
 
 # %% ../nbs/00c_data.ipynb #7cd35193
@@ -461,12 +615,14 @@ class Examples:
     votes:list[list[float]] = field(default_factory=list) # Ratings per class, shape `(N, K)`
     id:list[str] = field(default_factory=list) # Comment id, or the row's number
     language:list[str] = field(default_factory=list)
-    unclear = 0 # Ratings without any emotion, as they were met while reading; no field, since it does not belong to one comment
+    # Ratings without any emotion, as they were met while reading; no field, since it does not belong to one comment
+    unclear = 0
     aside = 0 # Rows that the mapping leaves out
     shared_ids = 0 # Ids that stand for several texts, and were therefore not used
 
     def __len__(self): return len(self.text)
-    def __add__(self, other): return Examples(*(getattr(self, k)+getattr(other, k) for k in self.__dataclass_fields__))
+    def __add__(self, other):
+        return Examples(*(getattr(self, k)+getattr(other, k) for k in self.__dataclass_fields__))
 
     @cached_property
     def keys(self): return [text_key(t) for t in self.text]
@@ -477,7 +633,9 @@ class Examples:
 
     def keep(self, mask):
         "The examples where `mask` is true"
-        kept = Examples(*(list(itertools.compress(getattr(self, k), mask)) for k in self.__dataclass_fields__))
+        kept = Examples(
+            *(list(itertools.compress(getattr(self, k), mask)) for k in self.__dataclass_fields__)
+        )
         kept.keys = list(itertools.compress(self.keys, mask))
         return kept
 
@@ -489,14 +647,16 @@ def label_columns(
     "Where the labels are; read off the columns."
     have = f"its columns are {', '.join(columns)}"
     for name in (source.text_column, source.id_column):
-        if name and name not in columns: raise InputError(f"{source.source} has no column {name!r}; {have}")
+        if name and name not in columns:
+            raise InputError(f"{source.source} has no column {name!r}; {have}")
     if not source.label_column and source.mapping:
         flags = [name for name in source.mapping if name in columns]
         if flags: return flags
     names = [source.label_column] if source.label_column else ['labels', 'label']
     if not source.label_column and all(e in columns for e in GOEMOTIONS): return list(GOEMOTIONS)
     found = [n for n in names if n in columns]
-    if not found: raise InputError(f"{source.source} has no column {' or '.join(map(repr, names))}; {have}")
+    if not found:
+        raise InputError(f"{source.source} has no column {' or '.join(map(repr, names))}; {have}")
     return found[:1]
 
 # %% ../nbs/00c_data.ipynb #d7fbbaa7
@@ -504,20 +664,29 @@ def _decode_list(values, table):
     "Label id of a list: of names, or of ids of a table"
     if values and all(isinstance(v, str) for v in values): return decode_label(','.join(values))
     if table: return map_emotions(decode_ids(values, table))
-    if not values: raise ValueError("label [] is an empty list, which is neutral only to GoEmotions and ViGoEmotions: set `emotions`, or write neutral")
-    if not all(type(v) is int for v in values): raise ValueError(f"label {show_value(values)} is not a list of names")
-    raise ValueError(f"label {values[0] if len(values)==1 else show_value(values)} is a number, and nothing says what it means: "
-        "write names, or set `emotions: goemotions` (or vigoemotions) if it is an id of their 28 emotions")
+    if not values:
+        raise ValueError(
+            "label [] is an empty list, which is neutral only to GoEmotions and "
+            "ViGoEmotions: set `emotions`, or write neutral"
+        )
+    if not all(type(v) is int for v in values):
+        raise ValueError(f"label {show_value(values)} is not a list of names")
+    raise ValueError(
+        f"label {values[0] if len(values) == 1 else show_value(values)} is a number, and nothing says what it means: "
+        "write names, or set `emotions: goemotions` (or vigoemotions) if it is an id of their 28 emotions"
+    )
 
 def _decode_text(value, table):
     "Label id of a cell of text"
     text = value.strip()
     if not text: raise ValueError(f"label {value!r} is empty; label the row or leave it out")
-    if re.fullmatch('[0-9]+( *, *[0-9]+)*', text): return _decode_list([int(n) for n in text.split(',')], table)
+    if re.fullmatch('[0-9]+( *, *[0-9]+)*', text):
+        return _decode_list([int(n) for n in text.split(',')], table)
     if not text.startswith('['): return decode_label(text)
     try: values = ast.literal_eval(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError): values = None
-    if not isinstance(values, list): raise ValueError(f"label {show_value(value)} is not a list of names or ids")
+    if not isinstance(values, list):
+        raise ValueError(f"label {show_value(value)} is not a list of names or ids")
     return _decode_list(values, table)
 
 def decode_value(
@@ -528,8 +697,11 @@ def decode_value(
     if isinstance(value, str): return _decode_text(value, table)
     if type(value) is int: return _decode_list([value], table)
     if isinstance(value, list): return _decode_list(value, table)
-    if value is None: raise ValueError("label None: there is no label; label the row or leave it out")
-    raise ValueError(f"label {show_value(value)} is of the kind {type(value).__name__}; write a name")
+    if value is None:
+        raise ValueError("label None: there is no label; label the row or leave it out")
+    raise ValueError(
+        f"label {show_value(value)} is of the kind {type(value).__name__}; write a name"
+    )
 
 # %% ../nbs/00c_data.ipynb #17644651
 _TABLES = {'goemotions': GOEMOTIONS, 'vigoemotions': VIGOEMOTIONS}
@@ -545,8 +717,10 @@ def class_names(
     if source.mapping: return list(names)
     unknown = [n for n in names if n.strip().lower() not in {**LABEL2ID, **EMOTION2LABEL}]
     if unknown:
-        raise InputError(f"{source.source} calls its labels {', '.join(names)}; {unknown[0]!r} is none of "
-                         f"{', '.join(LABELS)} nor of the 28 emotions: map them to these first")
+        raise InputError(
+            f"{source.source} calls its labels {', '.join(names)}; {unknown[0]!r} is none of "
+            f"{', '.join(LABELS)} nor of the 28 emotions: map them to these first"
+        )
     return list(names)
 
 def name_classes(
@@ -556,7 +730,8 @@ def name_classes(
     "What a value of a `ClassLabel` column says."
     if isinstance(value, list): return [name_classes(v, names) for v in value]
     if value is None: return None
-    if not 0 <= value < len(names): raise ValueError(f"label {value} has no name; there are {len(names)}")
+    if not 0 <= value < len(names):
+        raise ValueError(f"label {value} has no name; there are {len(names)}")
     return names[value]
 
 def row_decoder(
@@ -595,7 +770,8 @@ def map_names(
 )->int|None: # Label id; `None` when only labels that are left aside are there, or the labels are of several classes; `ValueError` for one that the mapping does not have
     "The one class of a row whose labels a corpus calls otherwise."
     unknown = next((n for n in names or ['none'] if n not in mapping), None)
-    if unknown: raise ValueError(f"label {unknown!r} is not in the mapping, which has {', '.join(mapping)}")
+    if unknown:
+        raise ValueError(f"label {unknown!r} is not in the mapping, which has {', '.join(mapping)}")
     classes = {mapping[n] for n in names or ['none']} - {None}
     return LABEL2ID[classes.pop()] if len(classes) == 1 else None
 
@@ -612,7 +788,12 @@ def used_columns(
     source:Source,
 )->Iterator[dict]: # Rows
     "Rows with the columns that are used and no others: nobody needs to read `author`."
-    names = [source.text_column, *label_columns(rows.column_names, source), id_column(rows.column_names, source), 'rater_id']
+    names = [
+        source.text_column,
+        *label_columns(rows.column_names, source),
+        id_column(rows.column_names, source),
+        'rater_id',
+    ]
     names = [n for n in dict.fromkeys(names) if n in rows.column_names]
     for batch in rows.select_columns(names).iter(1000):
         for values in zip(*batch.values()): yield dict(zip(batch, values))
@@ -629,8 +810,11 @@ def read_text(
     "The text of a row; a missing one is empty."
     if value is None: return ''
     if isinstance(value, str): return value
-    if isinstance(value, (bytes, bytearray)): raise ValueError(f"the text is binary ({bytes(value[:20])!r}); save the column as text")
-    raise ValueError(f"the text is {show_value(value)}, a {type(value).__name__}; save the column as text")
+    if isinstance(value, (bytes, bytearray)):
+        raise ValueError(f"the text is binary ({bytes(value[:20])!r}); save the column as text")
+    raise ValueError(
+        f"the text is {show_value(value)}, a {type(value).__name__}; save the column as text"
+    )
 
 # %% ../nbs/00c_data.ipynb #112095a7
 def find_shared_ids(
@@ -641,7 +825,8 @@ def find_shared_ids(
     for id,text in pairs:
         if id in (None, '') or id in shared: continue
         before = first.setdefault(id, text)
-        if text != before and text_key(normalise(text)) != text_key(normalise(before)): shared.add(id)
+        if text != before and text_key(normalise(text)) != text_key(normalise(before)):
+            shared.add(id)
     return shared
 
 def count_shared_ids(
@@ -651,7 +836,11 @@ def count_shared_ids(
     "How many ids stand for several texts."
     column = id_column(rows.column_names, source)
     if not column or source.id_column: return 0
-    batches = rows.select_columns([column, source.text_column]).iter(1000) if column != source.text_column else ()
+    batches = (
+        rows.select_columns([column, source.text_column]).iter(1000)
+        if column != source.text_column
+        else ()
+    )
     pairs = itertools.chain.from_iterable(zip(b[column], b[source.text_column]) for b in batches)
     return len(find_shared_ids((i, t) for i,t in pairs if isinstance(t, str)))
 
@@ -674,7 +863,8 @@ def decode_rows(
     seen = {}
     for n,row in zip(numbers, used_columns(rows, source)):
         try: text, label = read_text(row[source.text_column]), decode(row)
-        except (ValueError, TypeError) as e: raise InputError(f"row {n} of {source.source} ({split}): {e}") from None
+        except (ValueError, TypeError) as e:
+            raise InputError(f"row {n} of {source.source} ({split}): {e}") from None
         if label is None:
             out.aside += 1
             continue
@@ -692,7 +882,11 @@ def is_unclear(
     label:int, # Its label id
 )->bool: # False for rows without the 28 emotion columns
     "Is this a rating without any emotion? It came out as neutral, and `neutral` was not chosen."
-    return label==LABEL2ID['neutral'] and all(e in row for e in GOEMOTIONS) and not decode_columns(row)
+    return (
+        label == LABEL2ID['neutral']
+        and all(e in row for e in GOEMOTIONS)
+        and not decode_columns(row)
+    )
 
 def row_id(
     row:dict,
@@ -717,7 +911,10 @@ def add_rating(
     at = seen.setdefault(key, len(out))
     known = at < len(out)
     if gather and known: out.votes[at] = [a+b for a,b in zip(out.votes[at], vote)]
-    else: out.add(text=out.text[at] if known else normalise(text), votes=vote, id=id, language=language)
+    else:
+        out.add(
+            text=out.text[at] if known else normalise(text), votes=vote, id=id, language=language
+        )
 
 # %% ../nbs/00c_data.ipynb #1477bb3c
 def majority(
@@ -726,14 +923,23 @@ def majority(
     "Replace the votes by one vote for the class most raters chose."
     order = [LABEL2ID[l] for l in PRIORITY]
     best = [max(order, key=lambda k: (v[k], -order.index(k))) for v in examples.votes]
-    return Examples(examples.text, [[float(k==b) for k in range(len(LABELS))] for b in best], examples.id, examples.language)
+    return Examples(
+        examples.text,
+        [[float(k == b) for k in range(len(LABELS))] for b in best],
+        examples.id,
+        examples.language,
+    )
 
 def by_rating(
     examples:Examples,
 )->Examples: # One row per vote
     "Take votes apart again, as `targets: rows` has them."
-    rows = [(t, [float(k==j) for j in range(len(v))], i, l) for t,v,i,l in zip(examples.text, examples.votes, examples.id, examples.language)
-            for k,n in enumerate(v) for _ in range(int(n))]
+    rows = [
+        (t, [float(k == j) for j in range(len(v))], i, l)
+        for t, v, i, l in zip(examples.text, examples.votes, examples.id, examples.language)
+        for k, n in enumerate(v)
+        for _ in range(int(n))
+    ]
     return Examples(*map(list, zip(*rows)))
 
 # %% ../nbs/00c_data.ipynb #2f0a2cf1
@@ -763,7 +969,10 @@ def split_examples(
     if not missing or not len(train): return {s: examples.get(s, Examples()) for s in SPLITS}
     place = [split_of(k) if k else 'train' for k in (train.id if by_id else train.keys)]
     place = [p if p in missing else 'train' for p in place]
-    return {s: examples[s] if s in SPLITS[1:] and s in examples else train.keep([p==s for p in place]) for s in SPLITS}
+    return {
+        s: examples[s] if s in SPLITS[1:] and s in examples else train.keep([p == s for p in place])
+        for s in SPLITS
+    }
 
 # %% ../nbs/00c_data.ipynb #d1b68c7e
 def drop_leaks(
@@ -776,11 +985,23 @@ def drop_leaks(
         part, mask, own = examples[split], [], set()
         n = dropped[split] = {'empty': 0, 'duplicate': 0, 'leak': 0, 'other_phase': 0}
         for key,id in zip(part.keys, part.id):
-            why = (None if split=='test' else 'empty' if not key else 'leak' if key in texts or id in ids
-                   else 'duplicate' if split=='train' and not repeats and key in own else None)
-            mask.append(why is None); own.add(key)
+            why = (
+                None
+                if split == 'test'
+                else 'empty'
+                if not key
+                else 'leak'
+                if key in texts or id in ids
+                else 'duplicate'
+                if split == 'train' and not repeats and key in own
+                else None
+            )
+            mask.append(why is None)
+            own.add(key)
             if why: n[why] += 1
-        texts |= own; ids |= set(part.id); out[split] = part.keep(mask)
+        texts |= own
+        ids |= set(part.id)
+        out[split] = part.keep(mask)
     return {s: out[s] for s in SPLITS}, {s: dropped[s] for s in SPLITS}
 
 # %% ../nbs/00c_data.ipynb #e7742b76
@@ -788,7 +1009,10 @@ def number_rows(
     examples:dict[str,Examples],
 )->dict[str,Examples]: # With the ids `train:1`, `train:2`, …
     "Put row numbers in the place of ids that are no ids of comments."
-    return {s: Examples(e.text, e.votes, [f'{s}:{n}' for n in range(1, len(e)+1)], e.language) for s,e in examples.items()}
+    return {
+        s: Examples(e.text, e.votes, [f'{s}:{n}' for n in range(1, len(e) + 1)], e.language)
+        for s, e in examples.items()
+    }
 
 def own_ids(
     examples:dict[str,Examples], # Splits as they were read
@@ -799,13 +1023,21 @@ def own_ids(
     if source.id_column: return examples, f"{source.id_column!r} names comments, as configured"
     inside = sum(e.shared_ids for e in examples.values())
     text = {s: dict(zip(e.id, e.keys)) for s,e in examples.items()}
-    both = [(text[a][i], text[b][i], i) for a,b in itertools.combinations(text, 2) for i in text[a].keys() & text[b].keys()]
+    both = [
+        (text[a][i], text[b][i], i)
+        for a, b in itertools.combinations(text, 2)
+        for i in text[a].keys() & text[b].keys()
+    ]
     differ = {i for x,y,i in both if x != y}
     numbers = [(x, y) for x,y,i in both if i.isdigit()]
     if rated: useless = sum(x != y for x,y in numbers) > len(numbers)/2
     else: useless = bool(differ)
-    if not useless and not inside: return examples, "'id' names comments" if any(text.values()) else 'none'
-    said = f"'id' is not used: {inside + len(differ):,} of its values have several texts; set id_column if they name comments"
+    if not useless and not inside:
+        return examples, "'id' names comments" if any(text.values()) else 'none'
+    said = (
+        f"'id' is not used: {inside + len(differ):,} of its values have several texts; set "
+        "id_column if they name comments"
+    )
     return (number_rows(examples) if useless else examples), said
 
 # %% ../nbs/00c_data.ipynb #e3c2707f
@@ -820,7 +1052,8 @@ class DataModule:
         rows |= held
         self.columns = {s: r.column_names for s,r in rows.items()}
         decoded = {s: decode_rows(r, source, s) for s,r in rows.items()}
-        self.read = {s: counts_as_published(e, source) for s,e in decoded.items()} # ratings per class
+        # ratings per class
+        self.read = {s: counts_as_published(e, source) for s,e in decoded.items()}
         self.unclear = sum(e.unclear for e in decoded.values()) # ratings without any emotion
         self.aside = sum(e.aside for e in decoded.values()) # rows that the mapping leaves out
         rated = any('rater_id' in c for c in self.columns.values())
@@ -830,14 +1063,21 @@ class DataModule:
         if not len(self.loaded['train']): raise InputError(f"{source.source} has no training rows")
         self.splits, self.dropped = drop_leaks(self.loaded, repeats=source.targets=='rows')
         if source.targets=='majority': self.splits = {s: majority(e) for s,e in self.splits.items()}
-        if not len(self.train): raise InputError(f"{source.source} has no training rows left after duplicates were removed")
+        if not len(self.train):
+            raise InputError(
+                f"{source.source} has no training rows left after duplicates were removed"
+            )
 
     @staticmethod
     def _held_out(source, token):
         "Rows of validation and test comments that are published apart from the training rows"
         if not source.held_out: return {}
         path = Path(source.held_out).expanduser()
-        rows = load_local(path, source) if os.path.exists(path) else load_hub(source, source.held_out, token)
+        rows = (
+            load_local(path, source)
+            if os.path.exists(path)
+            else load_hub(source, source.held_out, token)
+        )
         missing = [s for s in SPLITS[1:] if s not in rows]
         if missing: raise InputError(f"held_out {source.held_out} has no {missing[0]} rows")
         return {s: rows[s] for s in SPLITS[1:]}
@@ -856,11 +1096,16 @@ def counts_as_published(
 # %% ../nbs/00c_data.ipynb #9f84d83e
 @patch
 def keep_out(self:DataModule,
-    keys:set[str], # Keys (`text_key`) of texts that another phase is tested on; `InputError` when nothing else is left
+    # Keys (`text_key`) of texts that another phase is tested on; `InputError` when nothing else is left
+    keys:set[str],
 ):
     "Take texts out of training, and count them."
     mask = [k not in keys for k in self.train.keys]
-    if not any(mask): raise InputError(f"all training texts of {self.source.source} are test or validation texts of the other phase")
+    if not any(mask):
+        raise InputError(
+            f"all training texts of {self.source.source} are test or validation texts of the "
+            "other phase"
+        )
     self.splits['train'] = self.train.keep(mask)
     self.dropped['train']['other_phase'] += mask.count(False)
 
@@ -876,10 +1121,16 @@ def missing_rows(
 )->str:
     "Why a split has no rows, and what to do."
     name, loaded = dm.source.source, len(dm.loaded[split])
-    if loaded: return f"{name} has no {split} rows left: all {loaded} are empty or in a later split; see `emotion data`"
+    if loaded:
+        return (
+            f"{name} has no {split} rows left: all {loaded} are empty or in a later split; "
+            "see `emotion data`"
+        )
     rows = sum(len(e) for e in dm.loaded.values())
-    return (f"{name} has no {split} rows: a hash of each text puts about one in ten there, and of {rows} texts it was none; "
-        "give more rows, a column `split`, or files for train, dev and test")
+    return (
+        f"{name} has no {split} rows: a hash of each text puts about one in ten there, and of {rows} texts it was none; "
+        "give more rows, a column `split`, or files for train, dev and test"
+    )
 
 def check_splits(
     *dms:DataModule, # The data of all phases
@@ -892,7 +1143,11 @@ def check_splits(
     if 'train' not in needs: return
     counts = [sum(c) for c in zip(*(class_counts(dm.train) for dm in dms))]
     labels = [l for l,c in zip(LABELS, counts) if c]
-    if len(labels) < 2: raise InputError(f"all training rows of {' and '.join(dm.source.source for dm in dms)} are {labels[0]}: there is nothing to tell apart")
+    if len(labels) < 2:
+        raise InputError(
+            f"all training rows of {' and '.join(dm.source.source for dm in dms)} are "
+            f"{labels[0]}: there is nothing to tell apart"
+        )
 
 # %% ../nbs/00c_data.ipynb #a45e268d
 def by_language(
@@ -914,5 +1169,9 @@ def encode(
     "Token ids and votes of every example, unpadded: padding is the collator's, per batch."
     Dataset = require('datasets', why='encoding data').Dataset
     enc = tokenizer(examples.text, truncation=True, max_length=max_length)
-    return Dataset.from_dict({'input_ids': enc['input_ids'], 'attention_mask': enc['attention_mask'],
-                              'labels': examples.votes, 'length': [len(i) for i in enc['input_ids']]})
+    return Dataset.from_dict({
+        'input_ids': enc['input_ids'],
+        'attention_mask': enc['attention_mask'],
+        'labels': examples.votes,
+        'length': [len(i) for i in enc['input_ids']],
+    })

@@ -19,12 +19,20 @@ ID2LABEL = dict(enumerate(LABELS))
 
 # %% ../nbs/00_data_mapping.ipynb #57c32933
 LABEL_EMOTIONS = {
-    'positive': 'admiration amusement approval caring desire excitement gratitude joy love optimism pride relief'.split(),
-    'negative': 'anger annoyance confusion disappointment disapproval disgust embarrassment fear grief nervousness remorse sadness'.split(),
+    'positive': (
+        'admiration amusement approval caring desire excitement gratitude joy love optimism '
+        'pride relief'
+    ).split(),
+    'negative': (
+        'anger annoyance confusion disappointment disapproval disgust embarrassment fear '
+        'grief nervousness remorse sadness'
+    ).split(),
     'surprise': 'surprise curiosity realization'.split(),
-    'neutral':  ['neutral'],
+    'neutral': ['neutral'],
 }
-EMOTION2LABEL = {emotion: label for label,emotions in LABEL_EMOTIONS.items() for emotion in emotions}
+EMOTION2LABEL = {
+    emotion: label for label, emotions in LABEL_EMOTIONS.items() for emotion in emotions
+}
 PRIORITY = ('negative', 'positive', 'surprise', 'neutral')
 
 # %% ../nbs/00_data_mapping.ipynb #8b68e2c2
@@ -34,7 +42,10 @@ def map_emotions(
     "The one label of a comment that carries `emotions`."
     emotions = list(emotions)
     if unknown := [e for e in emotions if e not in EMOTION2LABEL]:
-        raise ValueError(f"{unknown[0]!r} is not one of the 28 emotions; they are {', '.join(sorted(EMOTION2LABEL))}")
+        raise ValueError(
+            f"{unknown[0]!r} is not one of the 28 emotions; they are "
+            f"{', '.join(sorted(EMOTION2LABEL))}"
+        )
     present = {EMOTION2LABEL[e] for e in emotions}
     return LABEL2ID[next((label for label in PRIORITY if label in present), 'neutral')]
 
@@ -58,13 +69,19 @@ def show_value(
 _ONE_HOT = {0: False, 1: True, '0': False, '1': True} # `True` and `False` are 1 and 0 to Python
 
 def decode_columns(
-    row:Mapping, # A row with the 28 emotion columns, each 0 or 1 (as number or text); other columns are ignored
+    # A row with the 28 emotion columns, each 0 or 1 (as number or text); other columns are ignored
+    row:Mapping,
 )->list[str]: # Names of the columns that are 1, in GoEmotions' order; `ValueError` for any other value
     "Emotions of a row of GoEmotions `raw`."
     missing = [e for e in GOEMOTIONS if e not in row]
     if missing: raise ValueError(f"the emotion column {missing[0]!r} is missing")
-    strange = [e for e in GOEMOTIONS if not isinstance(row[e], (int, str)) or row[e] not in _ONE_HOT]
-    if strange: raise ValueError(f"the emotion column {strange[0]!r} holds {show_value(row[strange[0]])}, not 0 or 1")
+    strange = [
+        e for e in GOEMOTIONS if not isinstance(row[e], (int, str)) or row[e] not in _ONE_HOT
+    ]
+    if strange:
+        raise ValueError(
+            f"the emotion column {strange[0]!r} holds {show_value(row[strange[0]])}, not 0 or 1"
+        )
     return [e for e in GOEMOTIONS if _ONE_HOT[row[e]]]
 
 # %% ../nbs/00_data_mapping.ipynb #18713eb2
@@ -91,7 +108,8 @@ def decode_ids(
 )->list[str]: # `ValueError` for an id outside the table
     "Emotions of one comment of GoEmotions `simplified` or of ViGoEmotions."
     ids = parse_ids(value)
-    if bad := [i for i in ids if not 0 <= i < len(names)]: raise ValueError(f"label id {bad[0]} is not in 0..{len(names)-1}")
+    if bad := [i for i in ids if not 0 <= i < len(names)]:
+        raise ValueError(f"label id {bad[0]} is not in 0..{len(names)-1}")
     return [names[i] for i in ids]
 
 # %% ../nbs/00_data_mapping.ipynb #a046d731
@@ -102,8 +120,16 @@ def decode_label(
     names = [n.strip().lower() for n in str(value).split(',')]
     if len(names)==1 and names[0] in LABEL2ID: return LABEL2ID[names[0]]
     unknown = [n for n in names if n not in EMOTION2LABEL]
-    if unknown and unknown[0] in LABEL2ID: raise ValueError(f"label {show_value(value)} has {unknown[0]!r} beside other names; it is a label of its own")
-    if unknown: raise ValueError(f"unknown label {show_value(unknown[0])}; use {', '.join(LABELS)}, or any of the 28 GoEmotions names")
+    if unknown and unknown[0] in LABEL2ID:
+        raise ValueError(
+            f"label {show_value(value)} has {unknown[0]!r} beside other names; it is a label "
+            "of its own"
+        )
+    if unknown:
+        raise ValueError(
+            f"unknown label {show_value(unknown[0])}; use {', '.join(LABELS)}, or any of the "
+            "28 GoEmotions names"
+        )
     return map_emotions(names)
 
 # %% ../nbs/00_data_mapping.ipynb #9e2a31b3

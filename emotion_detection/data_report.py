@@ -12,7 +12,16 @@ import json
 import os
 from pathlib import Path
 import numpy as np
-from .data import SPLITS, DataModule, Examples, Source, class_counts, find_files, majority, missing_rows
+from emotion_detection.data import (
+    SPLITS,
+    DataModule,
+    Examples,
+    Source,
+    class_counts,
+    find_files,
+    majority,
+    missing_rows,
+)
 from .data_mapping import GOEMOTIONS, LABELS, LANGUAGES, OFFICIAL_COUNTS
 from .files import new_folder, require, write_json
 from .text import refuse_one
@@ -22,21 +31,34 @@ def fingerprint(
     examples:Examples, # Any split
 )->str: # 64 hexadecimal digits
     "SHA-256 over the sorted lines `[text, votes]`, each a JSON array."
-    lines = sorted(json.dumps([t, [float(v) for v in votes]]) for t,votes in zip(examples.text, examples.votes))
+    lines = sorted(
+        json.dumps([t, [float(v) for v in votes]])
+        for t, votes in zip(examples.text, examples.votes)
+    )
     return hashlib.sha256('\n'.join(lines).encode()).hexdigest()
 
 # %% ../nbs/00d_data_report.ipynb #858c00ff
-_HUB = {'google-research-datasets/go_emotions': 'goemotions', 'go_emotions': 'goemotions', 'uitnlp/vigoemotions': 'vigoemotions'}
+_HUB = {
+    'google-research-datasets/go_emotions': 'goemotions',
+    'go_emotions': 'goemotions',
+    'uitnlp/vigoemotions': 'vigoemotions',
+}
 
 def _counts_for(split, columns, source):
     "The key of the published counts that rows of this layout would have"
     if source.emotions=='vigoemotions': return ('vigoemotions', split)
-    if {*GOEMOTIONS, 'rater_id'} <= set(columns): return ('goemotions', 'raw') if split=='train' else None
+    if {*GOEMOTIONS, 'rater_id'} <= set(columns):
+        return ('goemotions', 'raw') if split=='train' else None
     return ('goemotions', split) if {'text', 'labels', 'id'} <= set(columns) else None
 
 def _is_raw_release(source):
     "Are these the three files of GoEmotions' raw release?"
-    try: return [p.name.split('.')[0] for p in find_files(source)['train']] == ['goemotions_1', 'goemotions_2', 'goemotions_3']
+    try:
+        return [p.name.split('.')[0] for p in find_files(source)['train']] == [
+            'goemotions_1',
+            'goemotions_2',
+            'goemotions_3',
+        ]
     except (ValueError, OSError, KeyError): return False
 
 # %% ../nbs/00d_data_report.ipynb #7799bf29
@@ -47,10 +69,21 @@ def known_as(
     source, known = dm.source, {}
     hub = source.source.lower() in _HUB
     held = {s for s in dm.read if source.held_out and s != 'train'}
-    for splits,named in (([s for s in SPLITS if s in dm.read and s not in held], hub or _is_raw_release(Path(source.source).expanduser())),
-                         ([s for s in SPLITS if s in held], hub and not Path(source.held_out or '').expanduser().exists())):
-        keys = {s: k for s in splits if (k := _counts_for(s, dm.columns[s], source)) in OFFICIAL_COUNTS}
-        if named or any(sum(dm.read[s])==sum(OFFICIAL_COUNTS[k]) for s,k in keys.items()): known |= keys
+    for splits, named in (
+        (
+            [s for s in SPLITS if s in dm.read and s not in held],
+            hub or _is_raw_release(Path(source.source).expanduser()),
+        ),
+        (
+            [s for s in SPLITS if s in held],
+            hub and not Path(source.held_out or '').expanduser().exists(),
+        ),
+    ):
+        keys = {
+            s: k for s in splits if (k := _counts_for(s, dm.columns[s], source)) in OFFICIAL_COUNTS
+        }
+        if named or any(sum(dm.read[s])==sum(OFFICIAL_COUNTS[k]) for s,k in keys.items()):
+            known |= keys
     return known
 
 # %% ../nbs/00d_data_report.ipynb #eb8813f5
@@ -61,11 +94,29 @@ def check_counts(
     out = []
     for split,key in known_as(dm).items():
         found, published = tuple(map(int, dm.read[split])), OFFICIAL_COUNTS[key]
-        rows, n = f"{sum(found):,} rows ({' / '.join(f'{c:,}' for c in found)})", f"{sum(published):,} ({' / '.join(f'{c:,}' for c in published)})"
-        name = {'goemotions': 'GoEmotions', 'vigoemotions': 'ViGoEmotions'}[key[0]] + (' raw' if key[1]=='raw' else '')
-        message = f"{split}: {rows}, as published for {name}" if found==published else f"{split}: {rows}, but {name} was published with {n}; it was changed since, or part of it is missing"
-        out.append({'split': split, 'dataset': name, 'rows': sum(found), 'published_rows': sum(published), 'counts': list(found),
-                    'published_counts': list(published), 'equal': found==published, 'message': message})
+        rows = f"{sum(found):,} rows ({' / '.join(f'{c:,}' for c in found)})"
+        n = f"{sum(published):,} ({' / '.join(f'{c:,}' for c in published)})"
+        name = {'goemotions': 'GoEmotions', 'vigoemotions': 'ViGoEmotions'}[key[0]] + (
+            ' raw' if key[1] == 'raw' else ''
+        )
+        message = (
+            f"{split}: {rows}, as published for {name}"
+            if found == published
+            else (
+                f"{split}: {rows}, but {name} was published with {n}; it was changed since, or "
+                "part of it is missing"
+            )
+        )
+        out.append({
+            'split': split,
+            'dataset': name,
+            'rows': sum(found),
+            'published_rows': sum(published),
+            'counts': list(found),
+            'published_counts': list(published),
+            'equal': found == published,
+            'message': message,
+        })
     return out
 
 # %% ../nbs/00d_data_report.ipynb #5e502fa9
@@ -79,7 +130,11 @@ def conflicts(
             own = comments.setdefault(key, {})
             own[id] = [a+b for a,b in zip(own[id], votes)] if id in own else votes
     several = {k: c for k,c in comments.items() if k and len(c) > 1}
-    at_odds = {k for k,c in several.items() if len({v.index(1.) for v in majority(Examples([k]*len(c), list(c.values()))).votes}) > 1}
+    at_odds = {
+        k
+        for k, c in several.items()
+        if len({v.index(1.0) for v in majority(Examples([k] * len(c), list(c.values()))).votes}) > 1
+    }
     return {s: at_odds & set(part.keys) for s,part in dm.loaded.items()}
 
 # %% ../nbs/00d_data_report.ipynb #247047f7
@@ -89,14 +144,24 @@ def token_lengths(
 )->np.ndarray: # Tokens of each text, uncut, special ones included
     "How long texts are for a model."
     refuse_one(texts, 'token_lengths')
-    return np.array([len(i) for n in range(0, len(texts), 1000) for i in tokenizer(texts[n:n+1000], truncation=False, verbose=False)['input_ids']], int)
+    return np.array(
+        [
+            len(i)
+            for n in range(0, len(texts), 1000)
+            for i in tokenizer(texts[n : n + 1000], truncation=False, verbose=False)['input_ids']
+        ],
+        int,
+    )
 
 def quantiles(
     lengths, # Numbers, shape `(N,)`
 )->dict: # `p50`, `p90`, `p99`, `max`, each the length of one of the texts; `None` for none
     "How long half, nine in ten, 99 in 100 and all of the texts are at most."
     if not len(lengths): return dict.fromkeys(('p50','p90','p99','max'))
-    return {k: int(np.quantile(lengths, q, method='inverted_cdf')) for k,q in (('p50', .5), ('p90', .9), ('p99', .99), ('max', 1))}
+    return {
+        k: int(np.quantile(lengths, q, method='inverted_cdf'))
+        for k, q in (('p50', 0.5), ('p90', 0.9), ('p99', 0.99), ('max', 1))
+    }
 
 # %% ../nbs/00d_data_report.ipynb #c07936f5
 def _by_label(counts): return {l: int(c) for l,c in zip(LABELS, counts)}
@@ -111,11 +176,22 @@ def split_report(
     loaded, kept = dm.loaded[split], dm.splits[split]
     read, votes = class_counts(loaded), class_counts(kept)
     tokens = None if tokenizer is None else token_lengths(kept.text, tokenizer)
-    return {'split': split, 'rows': int(sum(read)), 'rows_per_class': _by_label(read), 'comments_read': len(set(loaded.id)), **dm.dropped[split],
-            'comments': len(set(kept.id)), 'comments_per_class': _by_label(class_counts(majority(kept))), 'votes': int(sum(votes)), 'votes_per_class': _by_label(votes),
-            'characters': quantiles([len(t) for t in kept.text]),
-            'tokens': None if tokens is None else quantiles(tokens) | {'cut': int((tokens > max_length).sum()) if max_length else None},
-            'fingerprint': fingerprint(kept)}
+    return {
+        'split': split,
+        'rows': int(sum(read)),
+        'rows_per_class': _by_label(read),
+        'comments_read': len(set(loaded.id)),
+        **dm.dropped[split],
+        'comments': len(set(kept.id)),
+        'comments_per_class': _by_label(class_counts(majority(kept))),
+        'votes': int(sum(votes)),
+        'votes_per_class': _by_label(votes),
+        'characters': quantiles([len(t) for t in kept.text]),
+        'tokens': None
+        if tokens is None
+        else quantiles(tokens) | {'cut': int((tokens > max_length).sum()) if max_length else None},
+        'fingerprint': fingerprint(kept),
+    }
 
 # %% ../nbs/00d_data_report.ipynb #967ef51d
 def data_report(
@@ -125,7 +201,10 @@ def data_report(
 )->dict: # What JSON can hold
     "What became of the rows of one phase."
     s, at_odds, published = dm.source, conflicts(dm), check_counts(dm)
-    splits = [split_report(dm, split, tokenizer, max_length) | {'conflicts': len(at_odds[split])} for split in SPLITS]
+    splits = [
+        split_report(dm, split, tokenizer, max_length) | {'conflicts': len(at_odds[split])}
+        for split in SPLITS
+    ]
     warnings = [f"{s.source} {c['message']}" for c in published if not c['equal']]
     warnings += [missing_rows(dm, split) for split in SPLITS if not len(dm.splits[split])]
     facts = {k: getattr(s, k) for k in ('source', 'language', 'config', 'held_out', 'revision')}
@@ -141,7 +220,19 @@ def report_table(
 ): # `pandas.DataFrame`, one row per split
     "Reports as a table, for a notebook."
     pd = require('pandas', why='a table')
-    rows = [{'language': r['language'], **{k: v for k,v in s.items() if not isinstance(v, dict) and k not in ('fingerprint','tokens')}, **s['votes_per_class']} for r in reports for s in r['splits']]
+    rows = [
+        {
+            'language': r['language'],
+            **{
+                k: v
+                for k, v in s.items()
+                if not isinstance(v, dict) and k not in ('fingerprint', 'tokens')
+            },
+            **s['votes_per_class'],
+        }
+        for r in reports
+        for s in r['splits']
+    ]
     return pd.DataFrame(rows).set_index(['language','split'])
 
 # %% ../nbs/00d_data_report.ipynb #71e53a74
@@ -149,19 +240,34 @@ def _lines(r):
     "Label and the cells of the three splits, one line of the terminal report each"
     def row(label, cell): return (label, [cell(s) for s in r['splits']])
     def number(key): return lambda s: f"{s[key]:,}"
-    def span(key): return lambda s: ' '.join(f'{s[key][q]}' for q in ('p50','p90','p99','max')) if s[key] and s[key]['max'] is not None else '-'
-    def share(key, label): return lambda s: f"{s[key][label]:,} {s[key][label]/max(sum(s[key].values()), 1):5.1%}"
+    def span(key):
+        return lambda s: (
+            ' '.join(f'{s[key][q]}' for q in ('p50', 'p90', 'p99', 'max'))
+            if s[key] and s[key]['max'] is not None
+            else '-'
+        )
+    def share(key, label):
+        return lambda s: f"{s[key][label]:,} {s[key][label]/max(sum(s[key].values()), 1):5.1%}"
     yield row('rows read', number('rows'))
     yield from (row(f'  {l}', share('rows_per_class', l)) for l in LABELS)
     yield row('comments read', number('comments_read'))
-    yield from (row(f'  - {n}', number(k)) for k,n in (('empty','empty'), ('duplicate','duplicate'), ('leak','in a later split'), ('other_phase','tested in the other phase')))
+    yield from (
+        row(f'  - {n}', number(k))
+        for k, n in (
+            ('empty', 'empty'),
+            ('duplicate', 'duplicate'),
+            ('leak', 'in a later split'),
+            ('other_phase', 'tested in the other phase'),
+        )
+    )
     yield row('comments kept', number('comments'))
     yield from (row(f'  {l}', share('comments_per_class', l)) for l in LABELS)
     yield row('votes kept', number('votes'))
     yield row('conflicting texts', number('conflicts'))
     yield row('characters 50 90 99 100 %', span('characters'))
     if any(s['tokens'] for s in r['splits']): yield row('tokens 50 90 99 100 %', span('tokens'))
-    if any(s['tokens'] and s['tokens']['cut'] is not None for s in r['splits']): yield row('cut at the longest length', lambda s: f"{s['tokens']['cut']:,}")
+    if any(s['tokens'] and s['tokens']['cut'] is not None for s in r['splits']):
+        yield row('cut at the longest length', lambda s: f"{s['tokens']['cut']:,}")
     yield row('fingerprint', lambda s: s['fingerprint'][:16])
 
 # %% ../nbs/00d_data_report.ipynb #e89a2c85
@@ -170,7 +276,8 @@ def _notes(r):
     if r['ids'] != 'none': yield f"ids: {r['ids']}"
     unclear = r['unclear']
     done = 'counted as neutral, as in the published counts' if unclear['counted'] else 'left out'
-    if unclear['ratings']: yield f"{unclear['ratings']:,} ratings name no emotion (very unclear): {done}"
+    if unclear['ratings']:
+        yield f"{unclear['ratings']:,} ratings name no emotion (very unclear): {done}"
     yield from (('' if c['equal'] else 'WARNING: ') + c['message'] for c in r['published'])
     if not r['published']: yield 'no published counts are known for this source'
 
@@ -180,7 +287,8 @@ def report_text(
     "Reports for a terminal."
     out = []
     for r in reports:
-        held, commit = r['held_out'] and f"held out: {r['held_out']}", r['commit'] and f"commit {r['commit'][:12]}"
+        held = r['held_out'] and f"held out: {r['held_out']}"
+        commit = r['commit'] and f"commit {r['commit'][:12]}"
         facts = [r['source'], r['config'], held, commit, f"targets {r['targets']}", r['licence']]
         table = [('', [s['split'] for s in r['splits']]), *_lines(r)]
         out += [f"{r['language']}: {', '.join(f for f in facts if f)}", '']
@@ -189,7 +297,8 @@ def report_text(
     return '\n'.join(out)
 
 # %% ../nbs/00d_data_report.ipynb #5f23c633
-_COLORS = ('#1d3f4f', '#c05f3c', '#e9b44c', '#dfe3e8')  # from dark to light, so that they stay apart in greyscale
+# from dark to light, so that they stay apart in greyscale
+_COLORS = ('#1d3f4f', '#c05f3c', '#e9b44c', '#dfe3e8')
 
 def _names(codes):
     "Languages in words, numbered where two phases share one"
@@ -198,9 +307,27 @@ def _names(codes):
 
 def _finding(names, reports):
     "What the class balance shows, as a title"
-    shares = [{l: v/max(sum(r['splits'][0]['votes_per_class'].values()), 1) for l,v in r['splits'][0]['votes_per_class'].items()} for r in reports]
-    rare = [f'{min(s, key=s.get)} is rare in {n} ({min(s.values()):.0%})' for n,s in zip(names, shares) if min(s.values()) < .2]
-    return '; '.join(rare).capitalize().replace('english', 'English').replace('vietnamese', 'Vietnamese') if rare else 'No label is rare'
+    shares = [
+        {
+            l: v / max(sum(r['splits'][0]['votes_per_class'].values()), 1)
+            for l, v in r['splits'][0]['votes_per_class'].items()
+        }
+        for r in reports
+    ]
+    rare = [
+        f'{min(s, key=s.get)} is rare in {n} ({min(s.values()):.0%})'
+        for n, s in zip(names, shares)
+        if min(s.values()) < 0.2
+    ]
+    return (
+        '; '
+        .join(rare)
+        .capitalize()
+        .replace('english', 'English')
+        .replace('vietnamese', 'Vietnamese')
+        if rare
+        else 'No label is rare'
+    )
 
 def plot_balance(
     *reports:dict, # From `data_report`, one per phase
@@ -208,14 +335,34 @@ def plot_balance(
     "Class shares of the training split, before and after cleaning."
     plt = require('matplotlib.pyplot', why='a picture')
     names = _names([r['language'] for r in reports])
-    bars = [(f'{n}, {step}', np.array(list(r['splits'][0][key].values()))) for n,r in zip(names, reports) for step,key in (('as read','rows_per_class'), ('after cleaning','votes_per_class'))]
-    fig,ax = plt.subplots(figsize=(7, .7+.5*len(bars)), layout='constrained'); left = np.zeros(len(bars))
+    bars = [
+        (f'{n}, {step}', np.array(list(r['splits'][0][key].values())))
+        for n, r in zip(names, reports)
+        for step, key in (('as read', 'rows_per_class'), ('after cleaning', 'votes_per_class'))
+    ]
+    fig,ax = plt.subplots(figsize=(7, .7+.5*len(bars)), layout='constrained')
+    left = np.zeros(len(bars))
     for i,(label,color) in enumerate(zip(LABELS, _COLORS)):
         share = np.array([100*c[i]/max(c.sum(), 1) for _,c in bars])
-        drawn = ax.barh(range(len(bars)), share, left=left, color=color, edgecolor='white', label=label); left += share
-        ax.bar_label(drawn, [f'{s:.0f}' for s in share], label_type='center', fontsize=9, color='white' if i < 2 else 'black')
-    ax.set_yticks(range(len(bars)), [f'{n}\n{c.sum():,} ratings' for n,c in bars]); ax.invert_yaxis(); ax.spines[['top','right','left']].set_visible(False)
-    ax.set(xlabel='share of ratings in the training split (%)', title=_finding(names, reports), xlim=(0, 100))
+        drawn = ax.barh(
+            range(len(bars)), share, left=left, color=color, edgecolor='white', label=label
+        )
+        left += share
+        ax.bar_label(
+            drawn,
+            [f'{s:.0f}' for s in share],
+            label_type='center',
+            fontsize=9,
+            color='white' if i < 2 else 'black',
+        )
+    ax.set_yticks(range(len(bars)), [f'{n}\n{c.sum():,} ratings' for n,c in bars])
+    ax.invert_yaxis()
+    ax.spines[['top','right','left']].set_visible(False)
+    ax.set(
+        xlabel='share of ratings in the training split (%)',
+        title=_finding(names, reports),
+        xlim=(0, 100),
+    )
     fig.legend(*ax.get_legend_handles_labels(), ncols=4, loc='outside lower center', frameon=False)
     return fig
 
@@ -226,18 +373,40 @@ def plot_lengths(
     max_length:int|None=None, # Tokens; drawn as a line
 ): # `matplotlib` figure
     "Histogram of the lengths of all comments, one line per language."
-    plt, unit = require('matplotlib.pyplot', why='a picture'), 'characters' if tokenizer is None else 'tokens'
+    plt = require('matplotlib.pyplot', why='a picture')
+    unit = 'characters' if tokenizer is None else 'tokens'
     def lengths(dm):
         texts = [t for s in SPLITS for t in dm.splits[s].text]
-        return np.array([len(t) for t in texts], int) if tokenizer is None else token_lengths(texts, tokenizer)
+        return (
+            np.array([len(t) for t in texts], int)
+            if tokenizer is None
+            else token_lengths(texts, tokenizer)
+        )
     measured = list(zip(_names([dm.source.language for dm in dms]), map(lengths, dms)))
     longest = max(quantiles(l)['p99'] or 1 for _,l in measured)
-    bins = np.unique(np.linspace(0, 1.15*longest, 31).astype(int)); bins = np.append(bins, bins[-1]+max(1, bins[-1]//30))
+    bins = np.unique(np.linspace(0, 1.15*longest, 31).astype(int))
+    bins = np.append(bins, bins[-1]+max(1, bins[-1]//30))
     fig,ax = plt.subplots(figsize=(6.5, 2.8), layout='constrained')
     for (name,l),color,style in zip(measured, _COLORS, ('-','--',':','-.')):
-        ax.stairs(100*np.histogram(np.minimum(l, bins[-1]-1), bins)[0]/max(len(l), 1), bins, color=color, ls=style, lw=2, label=f"{name} (half at most {quantiles(l)['p50']})")
-    if max_length and unit=='tokens' and max_length < bins[-1]: ax.axvline(max_length, color='gray', lw=1); ax.text(max_length, 0, f' cut at {max_length}', color='gray', fontsize=8, va='bottom')
-    ax.set(xlabel=f'length ({unit}; the last step holds all longer ones)', ylabel='share of comments (%)', title=f"99 of 100 comments have at most {longest} {unit}", xlim=(0, None)); ax.legend(frameon=False); ax.spines[['top','right']].set_visible(False)
+        ax.stairs(
+            100 * np.histogram(np.minimum(l, bins[-1] - 1), bins)[0] / max(len(l), 1),
+            bins,
+            color=color,
+            ls=style,
+            lw=2,
+            label=f"{name} (half at most {quantiles(l)['p50']})",
+        )
+    if max_length and unit=='tokens' and max_length < bins[-1]:
+        ax.axvline(max_length, color='gray', lw=1)
+        ax.text(max_length, 0, f' cut at {max_length}', color='gray', fontsize=8, va='bottom')
+    ax.set(
+        xlabel=f'length ({unit}; the last step holds all longer ones)',
+        ylabel='share of comments (%)',
+        title=f"99 of 100 comments have at most {longest} {unit}",
+        xlim=(0, None),
+    )
+    ax.legend(frameon=False)
+    ax.spines[['top','right']].set_visible(False)
     return fig
 
 # %% ../nbs/00d_data_report.ipynb #69aedd00
@@ -252,6 +421,10 @@ def save_report(
     reports = [data_report(dm, tokenizer, max_length) for dm in dms]
     with new_folder(folder, 'data') as new:
         write_json(new/'data_report.json', reports)
-        for name,fig in (('class_balance', plot_balance(*reports)), ('lengths', plot_lengths(*dms, tokenizer=tokenizer, max_length=max_length))):
-            fig.savefig(new/f'{name}.png', dpi=120); plt.close(fig)
+        for name, fig in (
+            ('class_balance', plot_balance(*reports)),
+            ('lengths', plot_lengths(*dms, tokenizer=tokenizer, max_length=max_length)),
+        ):
+            fig.savefig(new/f'{name}.png', dpi=120)
+            plt.close(fig)
     return reports

@@ -68,9 +68,15 @@ def add_shift(
     shift:np.ndarray, # Shape `(K,)`, nats
 ):
     "Add a number per class to all logits that a model will give."
-    heads = [m for m in classifier.model.modules() if isinstance(m, torch.nn.Linear) and m.out_features == len(LABELS)]
+    heads = [
+        m
+        for m in classifier.model.modules()
+        if isinstance(m, torch.nn.Linear) and m.out_features == len(LABELS)
+    ]
     with torch.no_grad():
-        heads[-1].bias += torch.as_tensor(shift, dtype=heads[-1].bias.dtype, device=heads[-1].bias.device)
+        heads[-1].bias += torch.as_tensor(
+            shift, dtype=heads[-1].bias.dtype, device=heads[-1].bias.device
+        )
 
 def shift_decision(
     classifier:EmotionClassifier, # Changed in place, where the shift is used
@@ -78,9 +84,14 @@ def shift_decision(
 )->dict: # `scores` (`emotion_scores` after it), `shift`, `gains`, `used`; plain values
     "Fit the shift on validation texts and put it into the model if it is worth it."
     logits = np.log(np.maximum(classifier.probs(validation.text), 1e-30))
-    labels, language = np.array(validation.votes).argmax(1), np.array(validation.language)
+    labels = np.array(validation.votes).argmax(1)
+    language = np.array(validation.language)
     found = judge_shift(logits, labels, language)
     shift = found['shift']*found['used']
     if found['used']: add_shift(classifier, shift)
-    return {'scores': emotion_scores(labels, (logits + shift).argmax(1), validation.language), 'used': found['used'],
-            'shift': dict(zip(LABELS, found['shift'].round(3).tolist())), 'gains': np.round(found['gains'], 4).tolist()}
+    return {
+        'scores': emotion_scores(labels, (logits + shift).argmax(1), validation.language),
+        'used': found['used'],
+        'shift': dict(zip(LABELS, found['shift'].round(3).tolist())),
+        'gains': np.round(found['gains'], 4).tolist(),
+    }

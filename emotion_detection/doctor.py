@@ -13,17 +13,43 @@ import re
 import warnings
 from pathlib import Path
 import numpy as np
-from .artefact import check_hashes, check_sizes, read_manifest, read_tensors, versions
+from emotion_detection.artefact import (
+    check_hashes,
+    check_sizes,
+    read_manifest,
+    read_tensors,
+    versions,
+)
 from .files import InputError, folder_mb, read_json, refuse_pointers, require_files
 from .predict import EmotionPredictor, find_model, judge_canary, load_tokenizer
 from .runtime import cpu_count, cpu_facts, cpu_quota
 
 # %% ../nbs/05c_doctor.ipynb #122d5037
-PACKAGES = ('emotion_detection', 'numpy', 'onnxruntime', 'tokenizers', 'torch', 'transformers', 'optimum-onnx', 'datasets', 'openvino', 'ray')
+PACKAGES = (
+    'emotion_detection',
+    'numpy',
+    'onnxruntime',
+    'tokenizers',
+    'torch',
+    'transformers',
+    'optimum-onnx',
+    'datasets',
+    'openvino',
+    'ray',
+)
 
 def machine_facts()->dict: # Names and versions only: no host, user or path
     "What answers depend on."
-    return {'system': f'{platform.system()} {platform.machine()}'} | cpu_facts() | {'processors': os.cpu_count(), 'quota': cpu_quota(), 'threads': cpu_count(), 'versions': versions(*PACKAGES)}
+    return (
+        {'system': f'{platform.system()} {platform.machine()}'}
+        | cpu_facts()
+        | {
+            'processors': os.cpu_count(),
+            'quota': cpu_quota(),
+            'threads': cpu_count(),
+            'versions': versions(*PACKAGES),
+        }
+    )
 
 # %% ../nbs/05c_doctor.ipynb #dc45b349
 def _try(check, done):
@@ -33,12 +59,19 @@ def _try(check, done):
 
 def _folder_words(m):
     "A manifest in a line"
-    return f"{m['precision']}, {m['max_length']} tokens, data licensed {', '.join(m['licences']) or 'not stated'}"
+    return (
+        f"{m['precision']}, {m['max_length']} tokens, data licensed "
+        f"{', '.join(m['licences']) or 'not stated'}"
+    )
 
 def _canary_words(rows, allowed):
     "A canary that passed, in a line"
-    same, gap = sum(r['label']==r['fp32_label'] for r in rows), max(r['gap'] for r in rows)
-    return f"{len(rows)} texts; {same} labels as FP32's, probabilities within {gap:.4f} of its ({allowed:.4f} allowed)"
+    same = sum(r['label']==r['fp32_label'] for r in rows)
+    gap = max(r['gap'] for r in rows)
+    return (
+        f"{len(rows)} texts; {same} labels as FP32's, probabilities within {gap:.4f} of its "
+        f"({allowed:.4f} allowed)"
+    )
 
 def _examine_onnx(folder):
     "The checks of an ONNX folder"
@@ -46,9 +79,23 @@ def _examine_onnx(folder):
     add('manifest', _try(lambda: read_manifest(folder), _folder_words))
     if not rows[0]['ok']: return rows
     manifest = read_manifest(folder)
-    add('files', _try(lambda: [check_sizes(folder, manifest), check_hashes(folder, manifest)],
-                      lambda _: f"{len(manifest['files'])} files, {folder_mb(folder):.1f} MB, every byte as it was written"))
-    add('canary', _try(lambda: ask_all(folder, manifest), lambda r: _canary_words(r, manifest['canary']['tolerance'])))
+    add(
+        'files',
+        _try(
+            lambda: [check_sizes(folder, manifest), check_hashes(folder, manifest)],
+            lambda _: (
+                f"{len(manifest['files'])} files, {folder_mb(folder):.1f} MB, every "
+                "byte as it was written"
+            ),
+        ),
+    )
+    add(
+        'canary',
+        _try(
+            lambda: ask_all(folder, manifest),
+            lambda r: _canary_words(r, manifest['canary']['tolerance']),
+        ),
+    )
     now, then = versions(*manifest['versions']), manifest['versions']
     other = [f'{p} {now.get(p)} (made with {v})' for p,v in then.items()
              if p in ('onnxruntime','tokenizers','emotion_detection') and now.get(p) != v]
@@ -60,15 +107,27 @@ def check_weights(
     folder:str|os.PathLike, # PyTorch folder
 )->str: # What was found, in words; `InputError` when the weights are damaged, or not those of `config.json`
     "Compare the description and the length of `model.safetensors` with the file and with the configuration."
-    config, shapes = read_json(Path(folder)/'config.json'), read_tensors(Path(folder)/'model.safetensors')
-    wanted = {'word_embeddings.weight': (config.get('vocab_size'), config.get('embedding_size', config.get('hidden_size')))}
+    config = read_json(Path(folder)/'config.json')
+    shapes = read_tensors(Path(folder)/'model.safetensors')
+    wanted = {
+        'word_embeddings.weight': (
+            config.get('vocab_size'),
+            config.get('embedding_size', config.get('hidden_size')),
+        )
+    }
     for part,shape in wanted.items():
         for name in (n for n in shapes if n.endswith(part) and None not in shape):
             if shapes[name] != shape:
-                raise InputError(f"{folder} is mixed up: {name} is {shapes[name]} in model.safetensors and {shape} by config.json; copy or make the folder again")
+                raise InputError(
+                    f"{folder} is mixed up: {name} is {shapes[name]} in model.safetensors and "
+                    f"{shape} by config.json; copy or make the folder again"
+                )
     layers = {int(n) for name in shapes for n in re.findall(r'\blayer\.(\d+)\.', name)}
     if layers and len(layers) != config.get('num_hidden_layers', len(layers)):
-        raise InputError(f"{folder} is mixed up: model.safetensors has {len(layers)} layers, config.json {config['num_hidden_layers']}; copy or make the folder again")
+        raise InputError(
+            f"{folder} is mixed up: model.safetensors has {len(layers)} layers, config.json "
+            f"{config['num_hidden_layers']}; copy or make the folder again"
+        )
     return f"{len(shapes)} tensors, {sum(map(np.prod, shapes.values())):,} numbers"
 
 def check_tokenizer(
@@ -77,7 +136,11 @@ def check_tokenizer(
     "Open the tokenizer of a folder."
     size = load_tokenizer(folder, 512).get_vocab_size()
     known = read_json(Path(folder)/'config.json').get('vocab_size', size)
-    if size > known: raise InputError(f"{folder} is mixed up: tokenizer.json has {size:,} tokens, the model {known:,}; copy or make the folder again")
+    if size > known:
+        raise InputError(
+            f"{folder} is mixed up: tokenizer.json has {size:,} tokens, the model {known:,}; "
+            "copy or make the folder again"
+        )
     return size
 
 def ask_torch(
@@ -85,20 +148,29 @@ def ask_torch(
 )->str: # What was done, in words; `InputError` when the model cannot be loaded or its answer is no number
     "Open a PyTorch folder and ask it one text, where PyTorch is installed."
     if any(importlib.util.find_spec(m) is None for m in ('torch', 'transformers', 'sentencepiece')):
-        return 'not asked, since PyTorch is not installed: the weights were checked by their header and length only'
+        return (
+            'not asked, since PyTorch is not installed: the weights were checked by their '
+            'header and length only'
+        )
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         probs = EmotionPredictor(folder, onnx=False, threads=1).probs(['Cảm ơn bạn nhiều!'])
-    if not np.isfinite(probs).all(): raise InputError(f"{folder} has broken weights: its answer is not a number; copy or make the folder again")
+    if not np.isfinite(probs).all():
+        raise InputError(
+            f"{folder} has broken weights: its answer is not a number; copy or make the "
+            "folder again"
+        )
     return 'opened, and it answers'
 
 # %% ../nbs/05c_doctor.ipynb #b2a1f0e9
 def _examine_torch(folder):
     "The checks of a PyTorch folder"
-    return [{'check': 'manifest', 'ok': True, 'detail': 'a PyTorch folder has none; export it for one'},
-            {'check': 'weights'} | _try(lambda: check_weights(folder), str),
-            {'check': 'tokenizer'} | _try(lambda: check_tokenizer(folder), lambda n: f'{n:,} tokens'),
-            {'check': 'answer'} | _try(lambda: ask_torch(folder), str)]
+    return [
+        {'check': 'manifest', 'ok': True, 'detail': 'a PyTorch folder has none; export it for one'},
+        {'check': 'weights'} | _try(lambda: check_weights(folder), str),
+        {'check': 'tokenizer'} | _try(lambda: check_tokenizer(folder), lambda n: f'{n:,} tokens'),
+        {'check': 'answer'} | _try(lambda: ask_torch(folder), str),
+    ]
 
 def examine(
     folder:str|os.PathLike, # Model folder; `InputError` when it is none at all
@@ -118,7 +190,8 @@ def ask_all(
         warnings.simplefilter('ignore')
         rows = EmotionPredictor(folder, onnx=True, allow_mismatch=True).check_canary()
     if not rows: raise InputError(f"{folder} has no canary; make it anew with `emotion export`")
-    if wrong := judge_canary(rows, manifest['canary']['tolerance'], manifest['versions']): raise InputError(f"{folder} {wrong}")
+    if wrong := judge_canary(rows, manifest['canary']['tolerance'], manifest['versions']):
+        raise InputError(f"{folder} {wrong}")
     return rows
 
 # %% ../nbs/05c_doctor.ipynb #b269a50b
@@ -129,4 +202,7 @@ def report_lines(
     "The report for people."
     facts = {k: v for k,v in machine.items() if k != 'versions'} | machine['versions']
     lines = [f'{k:<18} {"none" if v is None else v}' for k,v in facts.items()]
-    return '\n'.join(lines + [f"{'well' if c['ok'] else 'WRONG':<6} {c['check']:<11} {c['detail']}" for c in checks])
+    return '\n'.join(
+        lines
+        + [f"{'well' if c['ok'] else 'WRONG':<6} {c['check']:<11} {c['detail']}" for c in checks]
+    )

@@ -29,13 +29,21 @@ def rating_votes(
     *data:DataModule,
 )->dict[tuple[str,str],list[float]]: # Comment id and text key to ratings per class
     "The ratings of all comments that two raters or more have judged, in whichever split they were read."
-    return {(i,k): v for dm in data for part in dm.loaded.values() for i,k,v in zip(part.id, part.keys, part.votes) if sum(v) >= 2}
+    return {
+        (i, k): v
+        for dm in data
+        for part in dm.loaded.values()
+        for i, k, v in zip(part.id, part.keys, part.votes)
+        if sum(v) >= 2
+    }
 
 def evaluate_model(
-    predictor:Callable, # `EmotionPredictor`, or any callable from a list of texts to answers, see `read_answers`
+    # `EmotionPredictor`, or any callable from a list of texts to answers, see `read_answers`
+    predictor:Callable,
     *data:DataModule, # Languages to evaluate
     split:str='test',
-    ratings:tuple|list=(), # `DataModule`s with single ratings of the same comments, for the noise ceiling
+    # `DataModule`s with single ratings of the same comments, for the noise ceiling
+    ratings:tuple|list=(),
 )->pd.DataFrame: # A row per text: `language`, `source`, `licence`, `text`, `label`, `pred` (class ids), a probability per label (`nan` where there is none), `votes_<label>`; `InputError` when a split is empty
     "Predict a split of each data set."
     frames = []
@@ -43,10 +51,25 @@ def evaluate_model(
         part, known = dm.splits[split], rating_votes(dm, *ratings)
         if not len(part): raise InputError(f"{dm.source.source} has no {split} texts")
         preds, probs = read_answers(predictor(part.text))
-        if len(preds) != len(part): raise InputError(f"the predictor gave {len(preds)} answers for {len(part)} texts")
-        votes = np.array([known.get(k, v) for k,v in zip(zip(part.id, part.keys), part.votes)], float)
-        about = {'language': part.language, 'source': local_name(dm.source.source), 'licence': license_of(dm.source), 'text': part.text}
-        frames.append(pd.DataFrame(about | {'label': np.array(majority(part).votes).argmax(1), 'pred': preds} | dict(zip(LABELS, probs.T)) | dict(zip(VOTES, votes.T))))
+        if len(preds) != len(part):
+            raise InputError(f"the predictor gave {len(preds)} answers for {len(part)} texts")
+        votes = np.array(
+            [known.get(k, v) for k, v in zip(zip(part.id, part.keys), part.votes)], float
+        )
+        about = {
+            'language': part.language,
+            'source': local_name(dm.source.source),
+            'licence': license_of(dm.source),
+            'text': part.text,
+        }
+        frames.append(
+            pd.DataFrame(
+                about
+                | {'label': np.array(majority(part).votes).argmax(1), 'pred': preds}
+                | dict(zip(LABELS, probs.T))
+                | dict(zip(VOTES, votes.T))
+            )
+        )
     return pd.concat(frames, ignore_index=True)
 
 # %% ../nbs/06f_errors.ipynb #bb1cf2b8
@@ -54,7 +77,10 @@ def class_tables(
     results:pd.DataFrame, # From `evaluate_model`
 )->pd.DataFrame: # Index `(language, label)`; see `class_intervals`
     "The table per label, for each language."
-    return pd.concat({lang: class_intervals(r['label'], r['pred']) for lang,r in results.groupby('language')}, names=['language'])
+    return pd.concat(
+        {lang: class_intervals(r['label'], r['pred']) for lang, r in results.groupby('language')},
+        names=['language'],
+    )
 
 # %% ../nbs/06f_errors.ipynb #723a4185
 def plot_confusions(
@@ -63,10 +89,16 @@ def plot_confusions(
 ): # `matplotlib` figure
     "A confusion matrix per language; each title names the commonest mistake."
     languages = list(results.groupby('language'))
-    fig,axes = plt.subplots(1, len(languages), figsize=(4.6*len(languages), 3.7), squeeze=False, layout='constrained')
+    fig, axes = plt.subplots(
+        1, len(languages), figsize=(4.6 * len(languages), 3.7), squeeze=False, layout='constrained'
+    )
     for ax,(lang,r) in zip(axes[0], languages):
         worst = confused_pairs(r).iloc[:1]
-        finding = f": {worst['label'].iloc[0]} taken for {worst['pred'].iloc[0]}" if len(worst) else ': no mistake'
+        finding = (
+            f": {worst['label'].iloc[0]} taken for {worst['pred'].iloc[0]}"
+            if len(worst)
+            else ': no mistake'
+        )
         plot_confusion(r['label'], r['pred'], LANGUAGES.get(lang, lang) + finding, ax)
         ax.title.set_fontsize(10)
     if model: fig.suptitle(model, fontsize=10)
@@ -77,12 +109,26 @@ def confused_pairs(
 )->pd.DataFrame: # One row per language and pair of labels, commonest first: `language`, `label`, `pred`, `texts`, `share` (of the true label's texts), `sure` (mean probability of the wrong answer)
     "Which labels are taken for which."
     wrong = results[results['label'] != results['pred']]
-    sure = wrong[list(LABELS)].to_numpy()[np.arange(len(wrong)), wrong['pred']] if len(wrong) else []
+    sure = (
+        wrong[list(LABELS)].to_numpy()[np.arange(len(wrong)), wrong['pred']] if len(wrong) else []
+    )
     total = results.groupby(['language','label']).size()
-    pairs = wrong.assign(sure=sure).groupby(['language','label','pred']).agg(texts=('sure','size'), sure=('sure','mean')).reset_index()
-    pairs['share'] = [n/total[l, k] for n,l,k in zip(pairs['texts'], pairs['language'], pairs['label'])]
-    named = pairs.assign(label=[LABELS[i] for i in pairs['label']], pred=[LABELS[i] for i in pairs['pred']])
-    return named.sort_values(['texts','language'], ascending=[False, True], ignore_index=True)[['language','label','pred','texts','share','sure']]
+    pairs = (
+        wrong
+        .assign(sure=sure)
+        .groupby(['language', 'label', 'pred'])
+        .agg(texts=('sure', 'size'), sure=('sure', 'mean'))
+        .reset_index()
+    )
+    pairs['share'] = [
+        n / total[l, k] for n, l, k in zip(pairs['texts'], pairs['language'], pairs['label'])
+    ]
+    named = pairs.assign(
+        label=[LABELS[i] for i in pairs['label']], pred=[LABELS[i] for i in pairs['pred']]
+    )
+    return named.sort_values(['texts', 'language'], ascending=[False, True], ignore_index=True)[
+        ['language', 'label', 'pred', 'texts', 'share', 'sure']
+    ]
 
 # %% ../nbs/06f_errors.ipynb #c71f5b17
 def ece_by_chance(
@@ -92,7 +138,9 @@ def ece_by_chance(
 )->float: # What `calibration_error` would be on average
     "The calibration error of these very probabilities if they were perfect, on this many texts."
     best, rng = probs.argmax(1), np.random.default_rng(seed)
-    labels = np.where(rng.random((draws, len(probs))) < probs.max(1), best, (best+1) % probs.shape[1])
+    labels = np.where(
+        rng.random((draws, len(probs))) < probs.max(1), best, (best + 1) % probs.shape[1]
+    )
     return float(np.mean([calibration_error(probs, l) for l in labels]))
 
 def reliability(
@@ -103,13 +151,24 @@ def reliability(
     "How often answers of each confidence are right."
     rows = {}
     for lang,r in results.groupby('language'):
-        sure, right = r[list(LABELS)].max(axis=1).to_numpy(), (r['label']==r['pred']).to_numpy()
+        sure = r[list(LABELS)].max(axis=1).to_numpy()
+        right = (r['label']==r['pred']).to_numpy()
         bin_of = np.minimum((sure*bins).astype(int), bins-1)
-        rows |= {(lang, b): (m.sum(), sure[m].mean(), *proportion(right[m])) for b in range(bins) if (m := bin_of==b).sum() >= min_texts}
-    return pd.DataFrame(rows, index=['texts','confidence','accuracy','low','high']).T.rename_axis(['language','bin']).astype({'texts': int})
+        rows |= {
+            (lang, b): (m.sum(), sure[m].mean(), *proportion(right[m]))
+            for b in range(bins)
+            if (m := bin_of == b).sum() >= min_texts
+        }
+    return (
+        pd
+        .DataFrame(rows, index=['texts', 'confidence', 'accuracy', 'low', 'high'])
+        .T.rename_axis(['language', 'bin'])
+        .astype({'texts': int})
+    )
 
 # %% ../nbs/06f_errors.ipynb #be9d5bbf
-LOOK = (('#264653', 'o-'), ('#c8553d', 's--'), ('#7a7a7a', '^:')) # Colours that stay apart in greyscale, markers and lines for who sees none
+# Colours that stay apart in greyscale, markers and lines for who sees none
+LOOK = (('#264653', 'o-'), ('#c8553d', 's--'), ('#7a7a7a', '^:'))
 
 def plot_reliability(
     results:pd.DataFrame, # From `evaluate_model`
@@ -117,13 +176,35 @@ def plot_reliability(
 ): # `matplotlib` figure
     "Confidence against accuracy."
     fig,ax = plt.subplots(figsize=(4.6,4), layout='constrained')
-    ax.plot([0,1], [0,1], color='#999999', lw=1); findings = []
+    ax.plot([0,1], [0,1], color='#999999', lw=1)
+    findings = []
     for (lang,r),(color,style) in zip(reliability(results).groupby('language'), LOOK*4):
-        ax.errorbar(r['confidence'], r['accuracy'], yerr=[r['accuracy']-r['low'], r['high']-r['accuracy']], fmt=style, color=color, ms=4, lw=1.2, capsize=2, label=f"{LANGUAGES.get(lang, lang)} ({r['texts'].sum():,} texts)")
+        ax.errorbar(
+            r['confidence'],
+            r['accuracy'],
+            yerr=[r['accuracy'] - r['low'], r['high'] - r['accuracy']],
+            fmt=style,
+            color=color,
+            ms=4,
+            lw=1.2,
+            capsize=2,
+            label=f"{LANGUAGES.get(lang, lang)} ({r['texts'].sum():,} texts)",
+        )
         gap = np.average(r['confidence']-r['accuracy'], weights=r['texts'])
-        findings.append(f"{100*abs(gap):.0f} points too {'sure' if gap > 0 else 'modest'} in {LANGUAGES.get(lang, lang)}")
-    ax.set(xlabel='confidence of the answer', ylabel='share of them that is right', xlim=(.2,1), ylim=(0,1), title=f"{model + ': ' if model else ''}{', '.join(findings)}")
-    ax.title.set_fontsize(9); ax.legend(frameon=False, loc='upper left', fontsize=8); ax.spines[['top','right']].set_visible(False)
+        findings.append(
+            f"{100 * abs(gap):.0f} points too {'sure' if gap > 0 else 'modest'} in "
+            f"{LANGUAGES.get(lang, lang)}"
+        )
+    ax.set(
+        xlabel='confidence of the answer',
+        ylabel='share of them that is right',
+        xlim=(0.2, 1),
+        ylim=(0, 1),
+        title=f"{model + ': ' if model else ''}{', '.join(findings)}",
+    )
+    ax.title.set_fontsize(9)
+    ax.legend(frameon=False, loc='upper left', fontsize=8)
+    ax.spines[['top','right']].set_visible(False)
     return fig
 
 # %% ../nbs/06f_errors.ipynb #215abec5
@@ -137,11 +218,20 @@ def flips(
     after:pd.DataFrame, # The same texts, another model
 )->pd.DataFrame: # Texts whose label changed: `language`, `licence`, `text`, `label`, `before`, `after` (names), `sure` (of the label before), `margin` (before)
     "The texts on which two models differ."
-    if not before['text'].equals(after['text']): raise InputError("the two models were not evaluated on the same texts")
+    if not before['text'].equals(after['text']):
+        raise InputError("the two models were not evaluated on the same texts")
     changed = (before['pred'] != after['pred']).to_numpy()
     b, name = before[changed], lambda ids: [LABELS[i] for i in ids]
-    return pd.DataFrame({'language': b['language'], 'licence': b['licence'], 'text': b['text'], 'label': name(b['label']), 'before': name(b['pred']), 'after': name(after['pred'][changed]),
-                         'sure': b[list(LABELS)].max(axis=1), 'margin': margins(before)[changed]})
+    return pd.DataFrame({
+        'language': b['language'],
+        'licence': b['licence'],
+        'text': b['text'],
+        'label': name(b['label']),
+        'before': name(b['pred']),
+        'after': name(after['pred'][changed]),
+        'sure': b[list(LABELS)].max(axis=1),
+        'margin': margins(before)[changed],
+    })
 
 # %% ../nbs/06f_errors.ipynb #4a8187eb
 def plot_flips(
@@ -152,30 +242,65 @@ def plot_flips(
 ): # `matplotlib` axes
     "Share of texts that flip, by how sure the model was."
     changed, sure = (before['pred'] != after['pred']).to_numpy(), margins(before)
-    edges = np.linspace(0, 1, bins+1); bin_of = np.minimum((sure*bins).astype(int), bins-1)
+    edges = np.linspace(0, 1, bins+1)
+    bin_of = np.minimum((sure*bins).astype(int), bins-1)
     share = [100*changed[bin_of==b].mean() if (bin_of==b).any() else 0 for b in range(bins)]
     ax = plt.subplots(figsize=(5.4,2.9), layout='constrained')[1]
     ax.bar(edges[:-1], share, width=1/bins, align='edge', color='#c8553d', edgecolor='white')
-    finding = f"half of these had a margin below {np.median(sure[changed]):.2g}" if changed.any() else ''
-    ax.set(xlabel='margin before: largest probability less the second', ylabel='labels changed (%)', xlim=(0,1), title=f'{step}: {changed.sum()} of {len(sure):,} labels change; {finding}' if changed.any() else f'{step}: no label changes')
-    ax.title.set_fontsize(9); ax.spines[['top','right']].set_visible(False)
+    finding = (
+        f"half of these had a margin below {np.median(sure[changed]):.2g}" if changed.any() else ''
+    )
+    ax.set(
+        xlabel='margin before: largest probability less the second',
+        ylabel='labels changed (%)',
+        xlim=(0, 1),
+        title=f'{step}: {changed.sum()} of {len(sure):,} labels change; {finding}'
+        if changed.any()
+        else f'{step}: no label changes',
+    )
+    ax.title.set_fontsize(9)
+    ax.spines[['top','right']].set_visible(False)
     return ax
 
 # %% ../nbs/06f_errors.ipynb #4a09b94d
-UNITED = ('all agree', 'a majority', 'divided') # Share of the commonest label: all, more than half, at most half
+# Share of the commonest label: all, more than half, at most half
+UNITED = ('all agree', 'a majority', 'divided')
 
 def by_agreement(
     results:pd.DataFrame, # From `evaluate_model`
     min_texts:int=30, # For a score
 )->pd.DataFrame: # Index `(language, raters)`; `texts`, `accuracy`, `low`, `high`, `sure` (mean probability of the answer), `note`; empty where single ratings are not known
     "Accuracy by how united the raters were."
-    votes = results[VOTES].to_numpy(); rated = votes.sum(1) >= 2
+    votes = results[VOTES].to_numpy()
+    rated = votes.sum(1) >= 2
     share = np.divide(votes.max(1), votes.sum(1), where=rated, out=np.zeros(len(votes)))
-    group = pd.Series(np.select([~rated, share==1, share>.5], ['', *UNITED[:2]], UNITED[2]), index=results.index)
-    rows = {(lang, g): (len(r), *proportion(r['label']==r['pred']), r[list(LABELS)].max(axis=1).mean(), '') if len(r) >= min_texts else (len(r), *[np.nan]*4, 'too small') for g in UNITED for lang,r in results[group==g].groupby('language')}
-    columns, index = ['texts','accuracy','low','high','sure','note'], ['language','raters']
-    if not rows: return pd.DataFrame(columns=columns, index=pd.MultiIndex.from_arrays([[],[]], names=index))
-    return pd.DataFrame(rows, index=columns).T.rename_axis(index).astype({'texts': int} | dict.fromkeys(columns[1:5], float)).sort_index(level=0, sort_remaining=False)
+    group = pd.Series(
+        np.select([~rated, share == 1, share > 0.5], ['', *UNITED[:2]], UNITED[2]),
+        index=results.index,
+    )
+    rows = {
+        (lang, g): (
+            len(r),
+            *proportion(r['label'] == r['pred']),
+            r[list(LABELS)].max(axis=1).mean(),
+            '',
+        )
+        if len(r) >= min_texts
+        else (len(r), *[np.nan] * 4, 'too small')
+        for g in UNITED
+        for lang, r in results[group == g].groupby('language')
+    }
+    columns = ['texts','accuracy','low','high','sure','note']
+    index = ['language','raters']
+    if not rows:
+        return pd.DataFrame(columns=columns, index=pd.MultiIndex.from_arrays([[],[]], names=index))
+    return (
+        pd
+        .DataFrame(rows, index=columns)
+        .T.rename_axis(index)
+        .astype({'texts': int} | dict.fromkeys(columns[1:5], float))
+        .sort_index(level=0, sort_remaining=False)
+    )
 
 # %% ../nbs/06f_errors.ipynb #90f59f41
 def confident_mistakes(
@@ -184,5 +309,17 @@ def confident_mistakes(
 )->pd.DataFrame: # `language`, `text`, `label`, `pred` (names), `sure`, `licence`; only texts that may be shown
     "The wrong answers with the highest probability."
     wrong = results[(results['label'] != results['pred']) & results['licence'].map(may_show)]
-    wrong = wrong.assign(sure=wrong[list(LABELS)].max(axis=1), label=[LABELS[i] for i in wrong['label']], pred=[LABELS[i] for i in wrong['pred']]).dropna(subset='sure')
-    return wrong.sort_values('sure', ascending=False, kind='stable').groupby('language').head(n).sort_values(['language','sure'], ascending=[True, False], ignore_index=True)[['language','text','label','pred','sure','licence']]
+    wrong = wrong.assign(
+        sure=wrong[list(LABELS)].max(axis=1),
+        label=[LABELS[i] for i in wrong['label']],
+        pred=[LABELS[i] for i in wrong['pred']],
+    ).dropna(subset='sure')
+    return (
+        wrong
+        .sort_values('sure', ascending=False, kind='stable')
+        .groupby('language')
+        .head(n)
+        .sort_values(['language', 'sure'], ascending=[True, False], ignore_index=True)[
+            ['language', 'text', 'label', 'pred', 'sure', 'licence']
+        ]
+    )

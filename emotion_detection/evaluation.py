@@ -25,9 +25,29 @@ from .ceiling import ceiling_table
 from .data import DataModule, class_counts, majority
 from .data_mapping import LABELS, LANGUAGES
 from .data_report import fingerprint
-from .errors import (LOOK, VOTES, by_agreement, class_tables, confident_mistakes, confused_pairs, ece_by_chance,
-    evaluate_model, flips, margins, plot_confusions, plot_reliability)
-from .files import InputError, folder_mb, local_name, new_folder, read_json, user_path, write_json
+from emotion_detection.errors import (
+    LOOK,
+    VOTES,
+    by_agreement,
+    class_tables,
+    confident_mistakes,
+    confused_pairs,
+    ece_by_chance,
+    evaluate_model,
+    flips,
+    margins,
+    plot_confusions,
+    plot_reliability,
+)
+from emotion_detection.files import (
+    InputError,
+    folder_mb,
+    local_name,
+    new_folder,
+    read_json,
+    user_path,
+    write_json,
+)
 from .foreign import foreign_row
 from .intervals import score_intervals
 from .licenses import license_of, may_show
@@ -45,7 +65,8 @@ class EvaluatorPipe:
     def __init__(self,
         predictor:Callable, # See `evaluate_model`
     ): self.predictor = predictor
-    def __call__(self, texts, truncation=True): return self.predictor([t['text'] if isinstance(t, dict) else t for t in texts])
+    def __call__(self, texts, truncation=True):
+        return self.predictor([t['text'] if isinstance(t, dict) else t for t in texts])
 
 # %% ../nbs/07_evaluation.ipynb #5f9ee1f6
 @dataclass
@@ -55,14 +76,23 @@ class Evaluated:
     results:pd.DataFrame # From `evaluate_model`
     rewritten:pd.DataFrame # From `rewrite_table`
     foreign:list[dict] = field(default_factory=list) # From `foreign_row`, one per test set
-    facts:dict = field(default_factory=dict) # `form`, `mb`, `vocabulary` (tokens), `temperature`, `licences`
+    # `form`, `mb`, `vocabulary` (tokens), `temperature`, `licences`
+    facts:dict = field(default_factory=dict)
 
 BASELINE = 'TF-IDF + logistic regression'
 
 def _place(folder):
     "Where a folder stands in the pipeline: phase 1, phase 2, ONNX, INT8, trimmed"
     graph, summary = find_onnx(folder), folder/'training_summary.json'
-    step = 3 if graph and 'quantized' in graph.name else 2 if graph else 0 if summary.is_file() and read_json(summary).get('phase')=='phase1' else 1
+    step = (
+        3
+        if graph and 'quantized' in graph.name
+        else 2
+        if graph
+        else 0
+        if summary.is_file() and read_json(summary).get('phase') == 'phase1'
+        else 1
+    )
     return step, -(read_json(folder/'config.json').get('vocab_size') or 0), folder.name
 
 def model_folders(
@@ -72,9 +102,27 @@ def model_folders(
     "Which folders to evaluate."
     found = []
     for p in map(user_path, paths):
-        if not p.is_dir(): raise InputError(f"there is no folder {p}; train a model with `emotion train`, or check the path")
-        inside = [] if (p/'config.json').is_file() else sorted((f for f in p.iterdir() if (f/'config.json').is_file() and (not onnx or find_onnx(f))), key=_place)
-        if not inside and not (p/'config.json').is_file(): raise InputError(f"{p} is neither the folder of a model nor one of such folders: there is no config.json")
+        if not p.is_dir():
+            raise InputError(
+                f"there is no folder {p}; train a model with `emotion train`, or check the path"
+            )
+        inside = (
+            []
+            if (p / 'config.json').is_file()
+            else sorted(
+                (
+                    f
+                    for f in p.iterdir()
+                    if (f / 'config.json').is_file() and (not onnx or find_onnx(f))
+                ),
+                key=_place,
+            )
+        )
+        if not inside and not (p/'config.json').is_file():
+            raise InputError(
+                f"{p} is neither the folder of a model nor one of such folders: there is no "
+                "config.json"
+            )
         found += inside or [p]
     found = list(dict.fromkeys(f.resolve() for f in found))
     names = [f.name for f in found]
@@ -95,15 +143,41 @@ def evaluate_folders(
     def look(name, predictor, **facts):
         say(f'evaluate: {name}')
         results = evaluate_model(predictor, *data, split=split, ratings=ratings)
-        return Evaluated(name, results, rewrite_table(predictor, results), [foreign_row(name, predictor, test) for test in foreign], facts)
+        return Evaluated(
+            name,
+            results,
+            rewrite_table(predictor, results),
+            [foreign_row(name, predictor, test) for test in foreign],
+            facts,
+        )
     folders, out = model_folders(paths, onnx), []
     if baseline:
         say('evaluate: train the baseline')
-        out.append(look(BASELINE, train_baseline(*data), form='baseline', mb=None, vocabulary=None, temperature=None, licences=sorted({license_of(dm.source) for dm in data})))
+        out.append(
+            look(
+                BASELINE,
+                train_baseline(*data),
+                form='baseline',
+                mb=None,
+                vocabulary=None,
+                temperature=None,
+                licences=sorted({license_of(dm.source) for dm in data}),
+            )
+        )
     for name,folder in folders.items():
         p = EmotionPredictor(folder, onnx)
         form = 'PyTorch' if p.graph is None else f"ONNX {p.facts['precision'].upper()}"
-        out.append(look(name, p, form=form, mb=round(folder_mb(folder), 3), vocabulary=read_json(folder/'config.json').get('vocab_size'), temperature=p.temperature, licences=p.licences))
+        out.append(
+            look(
+                name,
+                p,
+                form=form,
+                mb=round(folder_mb(folder), 3),
+                vocabulary=read_json(folder / 'config.json').get('vocab_size'),
+                temperature=p.temperature,
+                licences=p.licences,
+            )
+        )
     return out
 
 # %% ../nbs/07_evaluation.ipynb #23e538b8
@@ -130,14 +204,38 @@ def step_changes(
     "What changes from one model to the next."
     rows, changed = {}, flips(before.results, after.results)
     for lang,b in before.results.groupby('language'):
-        diff, f = score_intervals(b['label'], after.results.loc[b.index, 'pred'], against=b['pred']).loc['macro_f1'], changed[changed['language']==lang]
-        rows[lang] = {'macro_f1': diff['value'], 'low': diff['low'], 'high': diff['high'], 'texts': len(b), 'flipped': len(f), 'mended': int((f['after']==f['label']).sum()), 'broken': int((f['before']==f['label']).sum()),
-                      'margin_flipped': f['margin'].median(), 'margin_all': float(np.median(margins(b)))}
-    return pd.DataFrame(rows).T.rename_axis('language').astype({k: int for k in ('texts','flipped','mended','broken')})
+        diff = score_intervals(
+            b['label'], after.results.loc[b.index, 'pred'], against=b['pred']
+        ).loc['macro_f1']
+        f = changed[changed['language']==lang]
+        rows[lang] = {
+            'macro_f1': diff['value'],
+            'low': diff['low'],
+            'high': diff['high'],
+            'texts': len(b),
+            'flipped': len(f),
+            'mended': int((f['after'] == f['label']).sum()),
+            'broken': int((f['before'] == f['label']).sum()),
+            'margin_flipped': f['margin'].median(),
+            'margin_all': float(np.median(margins(b))),
+        }
+    return (
+        pd
+        .DataFrame(rows)
+        .T.rename_axis('language')
+        .astype({k: int for k in ('texts', 'flipped', 'mended', 'broken')})
+    )
 
 # %% ../nbs/07_evaluation.ipynb #285bed28
-def _rows(table): return json.loads(table.round(4).reset_index(drop=isinstance(table.index, pd.RangeIndex)).to_json(orient='records'))
-def _triple(row, name): return [round(float(row[k]), 4) for k in (name, f'{name}_low', f'{name}_high')]
+def _rows(table):
+    return json.loads(
+        table
+        .round(4)
+        .reset_index(drop=isinstance(table.index, pd.RangeIndex))
+        .to_json(orient='records')
+    )
+def _triple(row, name):
+    return [round(float(row[k]), 4) for k in (name, f'{name}_low', f'{name}_high')]
 
 def model_entry(
     m:Evaluated,
@@ -146,12 +244,39 @@ def model_entry(
     r, parts = m.results, dict(list(m.results.groupby('language')))
     def ece(part):
         probs = part[list(LABELS)].to_numpy()
-        return None if np.isnan(probs).any() else {'ece': round(calibration_error(probs, part['label'].to_numpy()), 4), 'by_chance': round(ece_by_chance(probs), 4)}
+        return (
+            None
+            if np.isnan(probs).any()
+            else {
+                'ece': round(calibration_error(probs, part['label'].to_numpy()), 4),
+                'by_chance': round(ece_by_chance(probs), 4),
+            }
+        )
     raters = {lang: ceiling_table(part[VOTES], part['pred']) for lang,part in parts.items()}
     scores = score_intervals(r['label'], r['pred'], r['language'])
-    tables = {'classes': class_tables(r), 'slices': slice_table(r), 'rewrites': m.rewritten, 'agreement': by_agreement(r), 'confused': confused_pairs(r)}
-    return {'name': m.name, **dict.fromkeys(('form','mb','vocabulary','temperature')), 'licences': [], **m.facts, 'texts': len(r), 'scores': {k: scores.loc[k].round(4).tolist() for k in scores.index}, 'ece': {lang: ece(part) for lang,part in parts.items()},
-            'against_raters': {lang: None if t is None else {k: _triple(t.loc['model'], k) for k in ('accuracy','macro_f1')} for lang,t in raters.items()}, **{k: _rows(t) for k,t in tables.items()}}
+    tables = {
+        'classes': class_tables(r),
+        'slices': slice_table(r),
+        'rewrites': m.rewritten,
+        'agreement': by_agreement(r),
+        'confused': confused_pairs(r),
+    }
+    return {
+        'name': m.name,
+        **dict.fromkeys(('form', 'mb', 'vocabulary', 'temperature')),
+        'licences': [],
+        **m.facts,
+        'texts': len(r),
+        'scores': {k: scores.loc[k].round(4).tolist() for k in scores.index},
+        'ece': {lang: ece(part) for lang, part in parts.items()},
+        'against_raters': {
+            lang: None
+            if t is None
+            else {k: _triple(t.loc['model'], k) for k in ('accuracy', 'macro_f1')}
+            for lang, t in raters.items()
+        },
+        **{k: _rows(t) for k, t in tables.items()},
+    }
 
 def data_entry(
     dm:DataModule,
@@ -160,9 +285,24 @@ def data_entry(
 )->dict: # See the table above
     "What the report says about the data."
     part, licence = majority(dm.splits[split]), license_of(dm.source)
-    rated = results[(results['source']==local_name(dm.source.source)) & (results['language']==dm.source.language)][VOTES].sum(axis=1) >= 2
-    return {'language': dm.source.language, 'source': local_name(dm.source.source), 'licence': licence, 'may_show': may_show(licence), 'texts': len(part), 'train_texts': len(dm.train),
-            'per_class': {l: int(n) for l,n in zip(LABELS, class_counts(part))}, 'rated_texts': int(rated.sum()), 'fingerprint': fingerprint(dm.splits[split])}
+    rated = (
+        results[
+            (results['source'] == local_name(dm.source.source))
+            & (results['language'] == dm.source.language)
+        ][VOTES].sum(axis=1)
+        >= 2
+    )
+    return {
+        'language': dm.source.language,
+        'source': local_name(dm.source.source),
+        'licence': licence,
+        'may_show': may_show(licence),
+        'texts': len(part),
+        'train_texts': len(dm.train),
+        'per_class': {l: int(n) for l, n in zip(LABELS, class_counts(part))},
+        'rated_texts': int(rated.sum()),
+        'fingerprint': fingerprint(dm.splits[split]),
+    }
 
 # %% ../nbs/07_evaluation.ipynb #876607b9
 def build_report(
@@ -174,19 +314,47 @@ def build_report(
     def ceiling(votes):
         table = ceiling_table(votes)
         if table is None: return
-        return {'texts': int(table['texts'].iloc[0]), 'raters': round(float(table['raters'].iloc[0]), 2), 'f1_classes': int(table['f1_classes'].iloc[0])} | {who: {k: _triple(row, k) for k in ('accuracy','macro_f1')} for who,row in table.iterrows()}
-    def changes(a, b): return [{'model': b.name, 'against': a.name} | {'macro_f1': [r['macro_f1'], r['low'], r['high']]} | {k: v for k,v in r.items() if k not in ('macro_f1','low','high')} for r in _rows(step_changes(a, b))]
+        return {
+            'texts': int(table['texts'].iloc[0]),
+            'raters': round(float(table['raters'].iloc[0]), 2),
+            'f1_classes': int(table['f1_classes'].iloc[0]),
+        } | {
+            who: {k: _triple(row, k) for k in ('accuracy', 'macro_f1')}
+            for who, row in table.iterrows()
+        }
+    def changes(a, b):
+        return [
+            {'model': b.name, 'against': a.name}
+            | {'macro_f1': [r['macro_f1'], r['low'], r['high']]}
+            | {k: v for k, v in r.items() if k not in ('macro_f1', 'low', 'high')}
+            for r in _rows(step_changes(a, b))
+        ]
     first, entries = models[0].results, {m.name: model_entry(m) for m in models}
     by_language = dict(list(first.groupby('language')))
-    f1_classes = {lang: [LABELS[i] for i in sorted(set(r['label']))] for lang,r in by_language.items()}
+    f1_classes = {
+        lang: [LABELS[i] for i in sorted(set(r['label']))] for lang, r in by_language.items()
+    }
     trained = [m for m in models if m.name != BASELINE]
-    pairs = [*zip(trained, trained[1:]), *((models[0], m) for m in trained if models[0].name == BASELINE)]
-    return {'split': split, 'level': .95, 'versions': versions('emotion_detection', 'scikit-learn', 'onnxruntime', 'numpy'), 'data': [data_entry(dm, split, first) for dm in data], 'f1_classes': f1_classes,
-            'baseline': entries.get(BASELINE), 'models': [entries[m.name] for m in trained], 'ceiling': {lang: ceiling(r[VOTES]) for lang,r in by_language.items()},
-            'differences': [d for a,b in pairs for d in changes(a, b)], 'foreign': [row for m in models for row in m.foreign]}
+    pairs = [
+        *zip(trained, trained[1:]),
+        *((models[0], m) for m in trained if models[0].name == BASELINE),
+    ]
+    return {
+        'split': split,
+        'level': 0.95,
+        'versions': versions('emotion_detection', 'scikit-learn', 'onnxruntime', 'numpy'),
+        'data': [data_entry(dm, split, first) for dm in data],
+        'f1_classes': f1_classes,
+        'baseline': entries.get(BASELINE),
+        'models': [entries[m.name] for m in trained],
+        'ceiling': {lang: ceiling(r[VOTES]) for lang, r in by_language.items()},
+        'differences': [d for a, b in pairs for d in changes(a, b)],
+        'foreign': [row for m in models for row in m.foreign],
+    }
 
 # %% ../nbs/07_evaluation.ipynb #959ab121
-def _points(triple): return '{:+.1f} [{:+.1f}, {:+.1f}]'.format(*(round(100*x, 1) + 0. for x in triple))  # no -0.0
+def _points(triple):
+    return '{:+.1f} [{:+.1f}, {:+.1f}]'.format(*(round(100*x, 1) + 0. for x in triple))  # no -0.0
 
 def f1_of(
     report:dict, # From `build_report`
@@ -203,33 +371,68 @@ def language_table(
     rows, ceiling, f1 = [], report['ceiling'][lang], f1_of(report, lang)
     for m in ([report['baseline']] if report['baseline'] else []) + report['models']:
         ece, raters = m['ece'][lang], m['against_raters'][lang]
-        rows.append({'model': m['name'], f1: interval_text(m['scores'][f'macro_f1_{lang}']), 'accuracy': interval_text(m['scores'][f'accuracy_{lang}']), 'against single raters': interval_text(raters and raters['accuracy']),
-                     'calibration error (by chance)': '–' if ece is None else f"{ece['ece']:.3f} ({ece['by_chance']:.3f})", 'MB': '–' if m['mb'] is None else f"{m['mb']:,.1f}"})
-    def landmark(name, cell): rows.append(dict.fromkeys(rows[0], '–') | {'model': name, 'against single raters': cell})
+        rows.append({
+            'model': m['name'],
+            f1: interval_text(m['scores'][f'macro_f1_{lang}']),
+            'accuracy': interval_text(m['scores'][f'accuracy_{lang}']),
+            'against single raters': interval_text(raters and raters['accuracy']),
+            'calibration error (by chance)': '–'
+            if ece is None
+            else f"{ece['ece']:.3f} ({ece['by_chance']:.3f})",
+            'MB': '–' if m['mb'] is None else f"{m['mb']:,.1f}",
+        })
+    def landmark(name, cell):
+        rows.append(dict.fromkeys(rows[0], '–') | {'model': name, 'against single raters': cell})
     if ceiling is None: landmark('noise ceiling', 'not known: one label per text')
     else:
         on = f"{ceiling['texts']:,} texts, {ceiling['raters']:.1f} raters each"
-        for who,name in (('held_out', 'at least: a person'), ('oracle', 'at most: an oracle')): landmark(f'noise ceiling, {name} ({on})', interval_text(ceiling[who]['accuracy']))
+        for who,name in (('held_out', 'at least: a person'), ('oracle', 'at most: an oracle')):
+            landmark(f'noise ceiling, {name} ({on})', interval_text(ceiling[who]['accuracy']))
     return rows
 
 # %% ../nbs/07_evaluation.ipynb #920382bb
 def _named(rows, *columns, **text):
     "Columns of rows of the report as text, under the names given"
-    return [{c: text[c](r) if c in text else cell_text('–' if r[c] is None else r[c]) for c in columns} for r in rows]
+    return [
+        {c: text[c](r) if c in text else cell_text('–' if r[c] is None else r[c]) for c in columns}
+        for r in rows
+    ]
 
 def _scores_part(report):
     yield f"# Evaluation of {', '.join(cell_text(m['name']) for m in report['models'])}\n"
-    yield f"{report['split'].capitalize()} split. Square brackets hold {100*report['level']:.0f} % bootstrap intervals: with other texts of the same kind, the score would most likely lie within. {cell_text(verdicts(report), 2000)}\n\n![Macro-F1 of each model with its interval](scores.png)\n"
+    yield (
+        f"{report['split'].capitalize()} split. Square brackets hold "
+        f"{100 * report['level']:.0f} % bootstrap intervals: with other texts of the same kind, "
+        f"the score would most likely lie within. {cell_text(verdicts(report), 2000)}\n\n"
+        "![Macro-F1 of each model with its interval](scores.png)\n"
+    )
     for d in {d['language']: d for d in report['data']}.values():
-        yield f"## {LANGUAGES.get(d['language'], d['language'])}, {sum(x['texts'] for x in report['data'] if x['language']==d['language']):,} texts\n\n" + markdown_table([r | {'model': cell_text(r['model'])} for r in language_table(report, d['language'])], right=('MB',))
+        yield (
+            f"## {LANGUAGES.get(d['language'], d['language'])}, "
+            f"{sum(x['texts'] for x in report['data'] if x['language'] == d['language']):,} "
+            "texts\n\n"
+        ) + markdown_table(
+            [r | {'model': cell_text(r['model'])} for r in language_table(report, d['language'])],
+            right=('MB',),
+        )
     yield from _fewer_classes(report)
-    yield 'Macro-F1 and accuracy are measured against the label of the data. *Against single raters* asks how often a rater drawn at random gives the same answer: a person in the model\'s place would reach about the lower bound of the ceiling, and nothing that sees only the text can pass the upper one. The calibration error is that of the probabilities; in parentheses, what chance alone would show.\n'
+    yield (
+        'Macro-F1 and accuracy are measured against the label of the data. *Against single '
+        'raters* asks how often a rater drawn at random gives the same answer: a person in '
+        'the model\'s place would reach about the lower bound of the ceiling, and nothing '
+        'that sees only the text can pass the upper one. The calibration error is that of '
+        'the probabilities; in parentheses, what chance alone would show.\n'
+    )
 
 def _fewer_classes(report):
     "Which labels no macro-F1 of a language speaks of"
     for lang,found in report['f1_classes'].items():
         missing = [l for l in LABELS if l not in found]
-        if missing: yield f"In {LANGUAGES.get(lang, lang)} no text is labelled {' or '.join(missing)}: macro-F1 is the mean over the other {len(found)} labels.\n"
+        if missing:
+            yield (
+                f"In {LANGUAGES.get(lang, lang)} no text is labelled {' or '.join(missing)}: "
+                f"macro-F1 is the mean over the other {len(found)} labels.\n"
+            )
 
 def verdicts(
     report:dict, # From `build_report`
@@ -237,33 +440,133 @@ def verdicts(
     "Is the last model better than the baseline?"
     out, last = [], report['models'][-1]['name']
     for d in (d for d in report['differences'] if d['model']==last and d['against']==BASELINE):
-        (v, low, high), lang, f1 = (100*x for x in d['macro_f1']), LANGUAGES.get(d['language'], d['language']), f1_of(report, d['language'])
-        if low*high > 0: out.append(f"In {lang}, {last} is {abs(v):.1f} points of {f1} {'better' if v > 0 else 'worse'} than the baseline, which reads only words ({low:+.1f} to {high:+.1f}).")
-        else: out.append(f"In {lang}, {last} and the baseline, which reads only words, cannot be told apart on these texts ({v:+.1f} points of {f1}, {low:+.1f} to {high:+.1f}).")
+        v, low, high = (100*x for x in d['macro_f1'])
+        lang = LANGUAGES.get(d['language'], d['language'])
+        f1 = f1_of(report, d['language'])
+        if low*high > 0:
+            out.append(
+                f"In {lang}, {last} is {abs(v):.1f} points of {f1} "
+                f"{'better' if v > 0 else 'worse'} than the baseline, which reads only words "
+                f"({low:+.1f} to {high:+.1f})."
+            )
+        else:
+            out.append(
+                f"In {lang}, {last} and the baseline, which reads only words, cannot be told "
+                f"apart on these texts ({v:+.1f} points of {f1}, {low:+.1f} to {high:+.1f})."
+            )
     return ' '.join(out)
 
 # %% ../nbs/07_evaluation.ipynb #11966e4e
 def _steps_part(report):
     count = lambda r: f"{r['flipped']} of {r['texts']:,}"
-    margin = lambda r: '–' if r['margin_flipped'] is None else f"{r['margin_flipped']:.2f} ({r['margin_all']:.2f})"
-    rows = _named(report['differences'], 'step', 'language', 'macro-F1, points', 'labels changed', 'mended', 'broken', 'margin of these (of all)',
-        **{'step': lambda r: cell_text(f"{r['against']} → {r['model']}"), 'macro-F1, points': lambda r: _points(r['macro_f1']) + f1_of(report, r['language']).removeprefix('macro-F1'), 'labels changed': count, 'margin of these (of all)': margin})
-    yield '## What each step changes\n\n' + markdown_table(rows, right=('mended','broken')) + '\nDifferences are of the same texts, so their intervals are narrower than those of the scores. One that holds 0 means that these texts cannot tell the two apart. The margin is the largest probability less the second, before the step; medians.\n'
+    margin = lambda r: (
+        '–' if r['margin_flipped'] is None else f"{r['margin_flipped']:.2f} ({r['margin_all']:.2f})"
+    )
+    rows = _named(
+        report['differences'],
+        'step',
+        'language',
+        'macro-F1, points',
+        'labels changed',
+        'mended',
+        'broken',
+        'margin of these (of all)',
+        **{
+            'step': lambda r: cell_text(f"{r['against']} → {r['model']}"),
+            'macro-F1, points': lambda r: (
+                _points(r['macro_f1']) + f1_of(report, r['language']).removeprefix('macro-F1')
+            ),
+            'labels changed': count,
+            'margin of these (of all)': margin,
+        },
+    )
+    yield (
+        '## What each step changes\n\n'
+        + markdown_table(rows, right=('mended', 'broken'))
+        + (
+            '\nDifferences are of the same texts, so their intervals are narrower than those of '
+            'the scores. One that holds 0 means that these texts cannot tell the two apart. The '
+            'margin is the largest probability less the second, before the step; medians.\n'
+        )
+    )
 
 def _labels_part(report):
     one = lambda k: lambda r: interval_text([r[k], r[f'{k}_low'], r[f'{k}_high']], 2)
     m = report['models'][-1]
-    yield f"## Labels\n\n{cell_text(m['name'])}:\n\n" + markdown_table(_named(m['classes'], 'language', 'label', 'precision', 'recall', 'f1', 'support', **{k: one(k) for k in ('precision','recall','f1')}), right=('support',)) + '\n![What is taken for what](confusion.png)\n'
-    if m['agreement']: yield '### Where raters disagree\n\n' + markdown_table(_named(m['agreement'], 'language', 'raters', 'texts', 'accuracy', 'sure', accuracy=lambda r: r['note'] or interval_text([r['accuracy'], r['low'], r['high']]), sure=lambda r: '–' if r['sure'] is None else f"{r['sure']:.2f}"), right=('texts',)) + '\n*sure* is the mean probability of the answers.\n'
+    yield (
+        f"## Labels\n\n{cell_text(m['name'])}:\n\n"
+        + markdown_table(
+            _named(
+                m['classes'],
+                'language',
+                'label',
+                'precision',
+                'recall',
+                'f1',
+                'support',
+                **{k: one(k) for k in ('precision', 'recall', 'f1')},
+            ),
+            right=('support',),
+        )
+        + '\n![What is taken for what](confusion.png)\n'
+    )
+    if m['agreement']:
+        yield (
+            '### Where raters disagree\n\n'
+            + markdown_table(
+                _named(
+                    m['agreement'],
+                    'language',
+                    'raters',
+                    'texts',
+                    'accuracy',
+                    'sure',
+                    accuracy=lambda r: (
+                        r['note'] or interval_text([r['accuracy'], r['low'], r['high']])
+                    ),
+                    sure=lambda r: '–' if r['sure'] is None else f"{r['sure']:.2f}",
+                ),
+                right=('texts',),
+            )
+            + '\n*sure* is the mean probability of the answers.\n'
+        )
 
 def _slices_part(report):
     cell = lambda s: s['note'] or interval_text([s['accuracy'], s['low'], s['high']], 2)
     models = ([report['baseline']] if report['baseline'] else []) + report['models'][-1:]
-    found = [{'language': s['language'], 'slice': cell_text(s['slice']), 'texts': s['texts']} | {cell_text(m['name']): cell(m['slices'][i]) for m in models} for i,s in enumerate(models[-1]['slices'])]
-    yield '## Slices\n\nAccuracy on texts that have something in common. They differ from the rest in other ways too; compare within a row.\n\n' + markdown_table(found, right=('texts',))
-    made = _named(models[-1]['rewrites'], 'language', 'rewriting', 'texts', 'accuracy before', 'after', 'difference, points', 'labels changed', **{'rewriting': lambda r: cell_text(r['slice'])},
-        **{k: (lambda r, f=f: r['note'] or f(r)) for k,f in (('accuracy before', lambda r: f"{r['accuracy_before']:.3f}"), ('after', lambda r: f"{r['accuracy']:.3f}"), ('difference, points', lambda r: _points([r['difference'], r['low'], r['high']])), ('labels changed', lambda r: f"{100*r['labels_changed']:.1f} %"))})
-    if made: yield f"The same texts, rewritten ({cell_text(models[-1]['name'])}):\n\n" + markdown_table(made, right=('texts',))
+    found = [
+        {'language': s['language'], 'slice': cell_text(s['slice']), 'texts': s['texts']}
+        | {cell_text(m['name']): cell(m['slices'][i]) for m in models}
+        for i, s in enumerate(models[-1]['slices'])
+    ]
+    yield (
+        '## Slices\n\nAccuracy on texts that have something in common. They differ from the '
+        'rest in other ways too; compare within a row.\n\n'
+    ) + markdown_table(found, right=('texts',))
+    made = _named(
+        models[-1]['rewrites'],
+        'language',
+        'rewriting',
+        'texts',
+        'accuracy before',
+        'after',
+        'difference, points',
+        'labels changed',
+        **{'rewriting': lambda r: cell_text(r['slice'])},
+        **{
+            k: (lambda r, f=f: r['note'] or f(r))
+            for k, f in (
+                ('accuracy before', lambda r: f"{r['accuracy_before']:.3f}"),
+                ('after', lambda r: f"{r['accuracy']:.3f}"),
+                ('difference, points', lambda r: _points([r['difference'], r['low'], r['high']])),
+                ('labels changed', lambda r: f"{100 * r['labels_changed']:.1f} %"),
+            )
+        },
+    )
+    if made:
+        yield f"The same texts, rewritten ({cell_text(models[-1]['name'])}):\n\n" + markdown_table(
+            made, right=('texts',)
+        )
     yield '## Probabilities\n\n![How often answers of each confidence are right](reliability.png)\n'
 
 # %% ../nbs/07_evaluation.ipynb #0b007c87
@@ -273,24 +576,68 @@ def foreign_table(
     "Macro-F1 on the sets of foreign ground."
     rows = {}
     for r in report['foreign']:
-        over = '' if len(r['classes']) == len(LABELS) else f", {len(r['classes'])} of {len(LABELS)} classes"
-        row = rows.setdefault(r['set'], {'set': cell_text(r['about']), 'texts': f"{r['texts']:,}{over}"})
+        over = (
+            ''
+            if len(r['classes']) == len(LABELS)
+            else f", {len(r['classes'])} of {len(LABELS)} classes"
+        )
+        row = rows.setdefault(
+            r['set'], {'set': cell_text(r['about']), 'texts': f"{r['texts']:,}{over}"}
+        )
         row[cell_text(r['model'])] = interval_text(r['macro_f1'])
     return [*rows.values()]
 
 def _foreign_part(report):
-    if report['foreign']: yield '## On foreign ground\n\nMacro-F1 on texts that come from elsewhere, labelled by other people; no setting was chosen on them.\n\n' + markdown_table(foreign_table(report), right=('texts',))
+    if report['foreign']:
+        yield (
+            '## On foreign ground\n\nMacro-F1 on texts that come from elsewhere, labelled by '
+            'other people; no setting was chosen on them.\n\n'
+        ) + markdown_table(foreign_table(report), right=('texts',))
 
 # %% ../nbs/07_evaluation.ipynb #377026b6
 def _mistakes_part(report, mistakes):
     hidden = [f"{d['source']} ({d['licence']})" for d in report['data'] if not d['may_show']]
     yield '## The most confident mistakes\n'
-    if hidden: yield f"Not shown, since their licence does not let everybody pass texts on: {', '.join(map(cell_text, hidden))}.\n"
-    if len(mistakes): yield markdown_table(_named(mistakes.to_dict('records'), 'text', 'label', 'answer', 'sure', 'licence', answer=lambda r: r['pred'], sure=lambda r: f"{r['sure']:.2f}"))
+    if hidden:
+        yield (
+            "Not shown, since their licence does not let everybody pass texts on: "
+            f"{', '.join(map(cell_text, hidden))}.\n"
+        )
+    if len(mistakes):
+        yield markdown_table(
+            _named(
+                mistakes.to_dict('records'),
+                'text',
+                'label',
+                'answer',
+                'sure',
+                'licence',
+                answer=lambda r: r['pred'],
+                sure=lambda r: f"{r['sure']:.2f}",
+            )
+        )
 
 def _data_part(report):
-    rows = _named(report['data'], 'language', 'source', 'licence', 'texts', *LABELS, 'with single ratings', **{l: (lambda r, l=l: f"{r['per_class'][l]:,}") for l in LABELS}, **{'with single ratings': lambda r: r['rated_texts'] or '–'})
-    yield '## Data\n\n' + markdown_table(rows, right=('texts', *LABELS)) + f"\nIntervals say how much a score depends on which texts were drawn. They do not know about another seed of the training, wrong labels, or texts of another kind. {'The baseline, TF-IDF and logistic regression, was trained in this run on the training splits of these sources.' if report['baseline'] else ''}\n"
+    rows = _named(
+        report['data'],
+        'language',
+        'source',
+        'licence',
+        'texts',
+        *LABELS,
+        'with single ratings',
+        **{l: (lambda r, l=l: f"{r['per_class'][l]:,}") for l in LABELS},
+        **{'with single ratings': lambda r: r['rated_texts'] or '–'},
+    )
+    yield (
+        '## Data\n\n'
+        + markdown_table(rows, right=('texts', *LABELS))
+        + (
+            "\nIntervals say how much a score depends on which texts were drawn. They do not "
+            "know about another seed of the training, wrong labels, or texts of another kind. "
+            f"{'The baseline, TF-IDF and logistic regression, was trained in this run on the training splits of these sources.' if report['baseline'] else ''}\n"
+        )
+    )
     yield 'Made with ' + ', '.join(f'{k} {v}' for k,v in report['versions'].items()) + '.\n'
 
 def report_markdown(
@@ -298,7 +645,15 @@ def report_markdown(
     mistakes:pd.DataFrame, # From `confident_mistakes`
 )->str:
     "The report for people; it names the pictures `scores.png`, `confusion.png` and `reliability.png`."
-    parts = (_scores_part(report), _steps_part(report), _labels_part(report), _slices_part(report), _foreign_part(report), _mistakes_part(report, mistakes), _data_part(report))
+    parts = (
+        _scores_part(report),
+        _steps_part(report),
+        _labels_part(report),
+        _slices_part(report),
+        _foreign_part(report),
+        _mistakes_part(report, mistakes),
+        _data_part(report),
+    )
     return '\n'.join(line for part in parts for line in part)
 
 # %% ../nbs/07_evaluation.ipynb #ba0820c0
@@ -312,36 +667,95 @@ def plot_scores(
     for i,(lang,(color,style)) in enumerate(zip(languages, LOOK*4)):
         v, low, high = np.array([m['scores'][f'macro_f1_{lang}'] for m in rows]).T
         y = np.arange(len(rows)) + .16*(i-(len(languages)-1)/2)
-        ax.errorbar(v, y, xerr=[v-low, high-v], fmt=style[0], color=color, capsize=3, ms=5, label=LANGUAGES.get(lang, lang) + f1_of(report, lang).removeprefix('macro-F1'))
+        ax.errorbar(
+            v,
+            y,
+            xerr=[v - low, high - v],
+            fmt=style[0],
+            color=color,
+            capsize=3,
+            ms=5,
+            label=LANGUAGES.get(lang, lang) + f1_of(report, lang).removeprefix('macro-F1'),
+        )
         if report['baseline']: ax.axvline(v[0], color=color, lw=.8, ls=':')
-    ax.set_yticks(range(len(rows)), [m['name'] for m in rows]); ax.set_ylim(-.6, len(rows)-.4)
-    gain = [f"{100*d['macro_f1'][0]:+.1f} in {LANGUAGES.get(d['language'], d['language'])}" for d in report['differences'] if (d['model'], d['against'])==(last['name'], BASELINE)]
-    fig.suptitle(f"{last['name']} against the baseline, points of macro-F1: {', '.join(gain)}" if gain else f"{last['name']}: " + ', '.join(f"{last['scores'][f'macro_f1_{l}'][0]:.3f} in {LANGUAGES.get(l, l)}" for l in languages), fontsize=10)
-    ax.set_xlabel(f"macro-F1, {100*report['level']:.0f} % intervals" + ('; dotted: the baseline' if gain else ''))
-    ax.legend(frameon=False, fontsize=8, loc='best'); ax.spines[['top','right']].set_visible(False)
+    ax.set_yticks(range(len(rows)), [m['name'] for m in rows])
+    ax.set_ylim(-.6, len(rows)-.4)
+    gain = [
+        f"{100 * d['macro_f1'][0]:+.1f} in {LANGUAGES.get(d['language'], d['language'])}"
+        for d in report['differences']
+        if (d['model'], d['against']) == (last['name'], BASELINE)
+    ]
+    fig.suptitle(
+        f"{last['name']} against the baseline, points of macro-F1: {', '.join(gain)}"
+        if gain
+        else f"{last['name']}: "
+        + ', '.join(
+            f"{last['scores'][f'macro_f1_{l}'][0]:.3f} in {LANGUAGES.get(l, l)}" for l in languages
+        ),
+        fontsize=10,
+    )
+    ax.set_xlabel(
+        f"macro-F1, {100 * report['level']:.0f} % intervals"
+        + ('; dotted: the baseline' if gain else '')
+    )
+    ax.legend(frameon=False, fontsize=8, loc='best')
+    ax.spines[['top','right']].set_visible(False)
     return fig
 
 def _score_rows(entry, report):
     "Rows of scores.csv; `classes` is the number of labels that a macro-F1 is a mean of"
     classes = {f'macro_f1_{lang}': len(labels) for lang,labels in report['f1_classes'].items()}
-    return [{'model': entry['name'], 'score': name} | dict(zip(('value','low','high'), triple)) | {'classes': classes.get(name)} for name,triple in entry['scores'].items()]
+    return [
+        {'model': entry['name'], 'score': name}
+        | dict(zip(('value', 'low', 'high'), triple))
+        | {'classes': classes.get(name)}
+        for name, triple in entry['scores'].items()
+    ]
 
 def write_report(
-    models:list[Evaluated], # From `evaluate_folders`; labels, slices and pictures are shown for the last one
-    output_dir:str|os.PathLike, # Folder to make: `report.json`, `report.md`, `report.html`, `scores.csv`, `classes.csv`, `slices.csv`, `rewrites.csv`, `differences.csv`, and three pictures
+    # From `evaluate_folders`; labels, slices and pictures are shown for the last one
+    models:list[Evaluated],
+    # Folder to make: `report.json`, `report.md`, `report.html`, `scores.csv`, `classes.csv`, `slices.csv`, `rewrites.csv`, `differences.csv`, and three pictures
+    output_dir:str|os.PathLike,
     *data:DataModule,
     split:str='test',
 )->dict: # From `build_report`
     "An evaluation in one folder."
     report, last = build_report(models, *data, split=split), models[-1]
     every = ([report['baseline']] if report['baseline'] else []) + report['models']
-    tables = {k: [{'model': m['name']} | r for m in every for r in m[k]] for k in ('classes','slices','rewrites')} | {'scores': [row for m in every for row in _score_rows(m, report)],
-              'differences': [{k: v for k,v in d.items() if k != 'macro_f1'} | dict(zip(('macro_f1','low','high'), d['macro_f1'])) for d in report['differences']]}
+    tables = {
+        k: [{'model': m['name']} | r for m in every for r in m[k]]
+        for k in ('classes', 'slices', 'rewrites')
+    } | {
+        'scores': [row for m in every for row in _score_rows(m, report)],
+        'differences': [
+            {k: v for k, v in d.items() if k != 'macro_f1'}
+            | dict(zip(('macro_f1', 'low', 'high'), d['macro_f1']))
+            for d in report['differences']
+        ],
+    }
     with new_folder(output_dir, 'report') as new:
         write_json(new/'report.json', report)
         for name,rows in tables.items(): pd.DataFrame(rows).to_csv(new/f'{name}.csv', index=False)
-        pictures = {'scores': plot_scores(report), 'confusion': plot_confusions(last.results, last.name)} | ({} if last.results[list(LABELS)].isna().any(axis=None) else {'reliability': plot_reliability(last.results, last.name)})
-        for name,fig in pictures.items(): fig.savefig(new/f'{name}.png', dpi=110); plt.close(fig)
+        pictures = {
+            'scores': plot_scores(report),
+            'confusion': plot_confusions(last.results, last.name),
+        } | (
+            {}
+            if last.results[list(LABELS)].isna().any(axis=None)
+            else {'reliability': plot_reliability(last.results, last.name)}
+        )
+        for name,fig in pictures.items():
+            fig.savefig(new/f'{name}.png', dpi=110)
+            plt.close(fig)
         text = report_markdown(report, confident_mistakes(last.results))
-        write_page(text if 'reliability' in pictures else text.replace('![How often answers of each confidence are right](reliability.png)', 'Not known: the model gives labels only.'), new)
+        write_page(
+            text
+            if 'reliability' in pictures
+            else text.replace(
+                '![How often answers of each confidence are right](reliability.png)',
+                'Not known: the model gives labels only.',
+            ),
+            new,
+        )
     return report

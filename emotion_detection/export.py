@@ -19,13 +19,26 @@ import onnxruntime as ort
 from onnx import helper, numpy_helper
 from optimum.exporters.onnx import main_export
 from .artefact import CANARY_TEXTS, write_canary, write_manifest
-from .files import GateError, check_output, new_folder, read_json, user_path, write_text
+from emotion_detection.files import (
+    GateError,
+    check_output,
+    new_folder,
+    read_json,
+    user_path,
+    write_text,
+)
 from .model import EmotionClassifier
 from .text import normalise
 from .trainer import quiet
 
 # %% ../nbs/05_export.ipynb #0e6c6c22
-PROBES = CANARY_TEXTS + ('', 'ok', '😡😡', 'một ' * 300, 'Honestly, after all these years I never expected that they would come back. ' * 4)
+PROBES = CANARY_TEXTS + (
+    '',
+    'ok',
+    '😡😡',
+    'một ' * 300,
+    'Honestly, after all these years I never expected that they would come back. ' * 4,
+)
 
 def probe_batches(
     classifier:EmotionClassifier,
@@ -34,7 +47,13 @@ def probe_batches(
 )->list[tuple[list[str],dict]]: # Texts and their `input_ids` and `attention_mask`, each `(B, T)`
     "The probes in batches of several sizes, padded to the longest of each."
     def encode(group):
-        enc = classifier.tokenizer([normalise(t) for t in group], truncation=True, max_length=classifier.max_length, padding=True, return_tensors='np')
+        enc = classifier.tokenizer(
+            [normalise(t) for t in group],
+            truncation=True,
+            max_length=classifier.max_length,
+            padding=True,
+            return_tensors='np',
+        )
         return group, {k: enc[k].astype(np.int64) for k in ('input_ids','attention_mask')}
     return [encode(list(texts[i:i+n])) for n in sizes for i in range(0, len(texts), n)]
 
@@ -48,10 +67,15 @@ def logit_gap(
     session = ort.InferenceSession(str(user_path(onnx_path)), providers=['CPUExecutionProvider'])
     names, worst = [i.name for i in session.get_inputs()], (0., '', ())
     for group,feed in probe_batches(classifier, texts):
-        given = feed | {'token_type_ids': np.zeros_like(feed['input_ids'])}  # BERT's graph asks for them, XLM-R's does not
-        gaps = np.abs(session.run(['logits'], {n: given[n] for n in names})[0] - classifier.logits(**feed)).max(-1)
-        if np.isnan(gaps).any(): return float('nan'), group[int(np.isnan(gaps).argmax())], feed['input_ids'].shape
-        if gaps.max() >= worst[0]: worst = (float(gaps.max()), group[int(gaps.argmax())], feed['input_ids'].shape)
+        # BERT's graph asks for them, XLM-R's does not
+        given = feed | {'token_type_ids': np.zeros_like(feed['input_ids'])}
+        gaps = np.abs(
+            session.run(['logits'], {n: given[n] for n in names})[0] - classifier.logits(**feed)
+        ).max(-1)
+        if np.isnan(gaps).any():
+            return float('nan'), group[int(np.isnan(gaps).argmax())], feed['input_ids'].shape
+        if gaps.max() >= worst[0]:
+            worst = (float(gaps.max()), group[int(gaps.argmax())], feed['input_ids'].shape)
     return worst
 
 # %% ../nbs/05_export.ipynb #05542033
@@ -65,7 +89,15 @@ def to_onnx(
     try:
         with quiet(), warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            main_export(str(model_dir), output=str(output_dir), task='text-classification', opset=opset, do_validation=False, device='cpu', local_files_only=True)
+            main_export(
+                str(model_dir),
+                output=str(output_dir),
+                task='text-classification',
+                opset=opset,
+                do_validation=False,
+                device='cpu',
+                local_files_only=True,
+            )
     finally: logging.disable(logging.NOTSET)
 
 # %% ../nbs/05_export.ipynb #110d5757
@@ -73,29 +105,70 @@ def _last_attention(graph):
     "Of the last layer: its first node's name as prefix, what goes into it, and its mask; `None` when the graph is not built as BERT's family is"
     made = {o: n for n in graph.node for o in n.output}
     users = lambda name: [n for n in graph.node if name in n.input]
-    const = lambda name: next((numpy_helper.to_array(t).tolist() for t in graph.initializer if t.name==name), None) if name not in made else \
-        next((numpy_helper.to_array(a.t).tolist() for a in made[name].attribute if a.name=='value'), None)
-    queries = [n for n in graph.node if n.op_type=='MatMul' and n.name.endswith('/attention/self/query/MatMul')]
+    const = lambda name: (
+        next((numpy_helper.to_array(t).tolist() for t in graph.initializer if t.name == name), None)
+        if name not in made
+        else next(
+            (
+                numpy_helper.to_array(a.t).tolist()
+                for a in made[name].attribute
+                if a.name == 'value'
+            ),
+            None,
+        )
+    )
+    queries = [
+        n
+        for n in graph.node
+        if n.op_type == 'MatMul' and n.name.endswith('/attention/self/query/MatMul')
+    ]
     norms = [n for n in graph.node if n.op_type=='LayerNormalization']
     if not queries or not norms: return None
     prefix = queries[-1].name.removesuffix('/self/query/MatMul')
     mask = next((n for n in graph.node if n.name==prefix + '/self/Add'), None)
     readers = users(norms[-1].output[0])  # the head: only a Gather of token 0 may be there
-    first = [n for n in readers if n.op_type=='Gather' and const(n.input[1])==0 and any(a.name=='axis' and a.i==1 for a in n.attribute)]
-    return (prefix, queries[-1].input[0], mask) if mask is not None and first and first==readers else None
+    first = [
+        n
+        for n in readers
+        if n.op_type == 'Gather'
+        and const(n.input[1]) == 0
+        and any(a.name == 'axis' and a.i == 1 for a in n.attribute)
+    ]
+    return (
+        (prefix, queries[-1].input[0], mask)
+        if mask is not None and first and first == readers
+        else None
+    )
 
 def keep_first_token(
     path:str|os.PathLike, # FP32 graph, changed in place
 )->bool: # Whether it could be; a graph of another shape stays as it is
     "Compute the last layer for token 0 alone, the only one that the head reads."
-    model = onnx.load(path, load_external_data=False); graph = model.graph  # weights that lie apart stay where they are
+    model = onnx.load(path, load_external_data=False)
+    graph = model.graph  # weights that lie apart stay where they are
     if not (found := _last_attention(graph)): return False
     prefix, hidden, mask = found
-    for name,value in (('first_0',0), ('first_1',1), ('first_2',2)): graph.initializer.append(numpy_helper.from_array(np.array([value]), name))
+    for name,value in (('first_0',0), ('first_1',1), ('first_2',2)):
+        graph.initializer.append(numpy_helper.from_array(np.array([value]), name))
     for node in graph.node:
-        if node.name not in (f'{prefix}/self/key/MatMul', f'{prefix}/self/value/MatMul'): node.input[:] = ['first_hidden' if i==hidden else i for i in node.input]
-    cut = [helper.make_node('Slice', [hidden, 'first_0', 'first_1', 'first_1'], ['first_hidden'], name='first_hidden'),   # (B, T, H) to (B, 1, H)
-           helper.make_node('Slice', [mask.input[1], 'first_0', 'first_1', 'first_2'], ['first_mask'], name='first_mask')]  # (B, 1, T, T) to (B, 1, 1, T)
+        if node.name not in (f'{prefix}/self/key/MatMul', f'{prefix}/self/value/MatMul'):
+            node.input[:] = ['first_hidden' if i==hidden else i for i in node.input]
+    # (B, T, H) to (B, 1, H)
+    cut = [
+        helper.make_node(
+            'Slice',
+            [hidden, 'first_0', 'first_1', 'first_1'],
+            ['first_hidden'],
+            name='first_hidden',
+        ),
+        # (B, 1, T, T) to (B, 1, 1, T)
+        helper.make_node(
+            'Slice',
+            [mask.input[1], 'first_0', 'first_1', 'first_2'],
+            ['first_mask'],
+            name='first_mask',
+        ),
+    ]
     mask.input[1] = 'first_mask'
     at = min(i for i,n in enumerate(graph.node) if {'first_hidden', 'first_mask'} & set(n.input))
     for node in reversed(cut): graph.node.insert(at, node)
@@ -111,11 +184,16 @@ def check_gap(
     "The gate: PyTorch and ONNX give the same logits."
     gap, text, shape = logit_gap(classifier, onnx_path)
     if not gap <= tolerance:
-        raise GateError(f"the ONNX model differs from the PyTorch model by {gap:.1e} for {text[:40]!r} (in a batch of {shape[0]} texts, {shape[1]} tokens), more than {tolerance:.0e}; nothing was written")
+        raise GateError(
+            f"the ONNX model differs from the PyTorch model by {gap:.1e} for {text[:40]!r} "
+            f"(in a batch of {shape[0]} texts, {shape[1]} tokens), more than {tolerance:.0e}; "
+            "nothing was written"
+        )
     return gap
 
 # %% ../nbs/05_export.ipynb #b76c634a
-REPORTS = ('training_summary.json', 'trimming_report.json') # Of the PyTorch folder, that an export keeps
+# Of the PyTorch folder, that an export keeps
+REPORTS = ('training_summary.json', 'trimming_report.json')
 
 def export_onnx(
     model_dir:str|os.PathLike, # PyTorch folder made by training; `InputError` when it is none
@@ -133,7 +211,13 @@ def export_onnx(
         for file in new.glob('*.onnx*'): file.rename(new/'onnx'/file.name)
         first = keep_first_token(new/'onnx/model.onnx')
         gap = check_gap(classifier, new/'onnx/model.onnx', tolerance)
-        write_text(new/'tokenizer.json', json.dumps(read_json(new/'tokenizer.json'), ensure_ascii=False, separators=(',',':')))  # indented, it is half as large again
+        # indented, it is half as large again
+        write_text(
+            new / 'tokenizer.json',
+            json.dumps(
+                read_json(new / 'tokenizer.json'), ensure_ascii=False, separators=(',', ':')
+            ),
+        )
         for name in REPORTS:
             if (Path(model_dir)/name).is_file(): shutil.copy(Path(model_dir)/name, new)
         describe(new, classifier, largest_logit_difference=gap, opset=opset, first_token_only=first)
@@ -146,9 +230,24 @@ def describe(
     **export, # How the export went
 ):
     "Write the canary and the manifest."
-    ids = [classifier.tokenizer(normalise(t), truncation=True, max_length=classifier.max_length).input_ids for t in CANARY_TEXTS]
+    ids = [
+        classifier.tokenizer(
+            normalise(t), truncation=True, max_length=classifier.max_length
+        ).input_ids
+        for t in CANARY_TEXTS
+    ]
     write_canary(folder, ids, classifier.probs(list(CANARY_TEXTS), batch_size=1))
     summary, trimming = (read_json(folder/n) if (folder/n).is_file() else None for n in REPORTS)
     facts = classifier.model.config.emotion_detection
-    write_manifest(folder, 'onnx/model.onnx', 'fp32', max_length=classifier.max_length, licences=facts.get('licences', []), calibration=None,
-        metrics={'validation': summary['scores']} if summary else {}, export=export, trimming=trimming, canary={'texts': len(CANARY_TEXTS), 'tolerance': 1e-3})
+    write_manifest(
+        folder,
+        'onnx/model.onnx',
+        'fp32',
+        max_length=classifier.max_length,
+        licences=facts.get('licences', []),
+        calibration=None,
+        metrics={'validation': summary['scores']} if summary else {},
+        export=export,
+        trimming=trimming,
+        canary={'texts': len(CANARY_TEXTS), 'tolerance': 1e-3},
+    )

@@ -43,7 +43,9 @@ def user_path(
         raise InputError("a path is empty; give the name of a file or folder")
     try: return Path(path).expanduser()
     except RuntimeError:
-        raise InputError(f"{path} begins with ~, but there is no such home; write it in full") from None
+        raise InputError(
+            f"{path} begins with ~, but there is no such home; write it in full"
+        ) from None
 
 class Unreadable(InputError):
     "A file or folder is there, but another user's."
@@ -52,7 +54,9 @@ def unreadable(
     path:str|os.PathLike,
 )->Unreadable: # To raise
     "The words for a file or folder of another user."
-    return Unreadable(f"{path} may not be read by this user; let its owner run `chmod -R a+rX` on it")
+    return Unreadable(
+        f"{path} may not be read by this user; let its owner run `chmod -R a+rX` on it"
+    )
 
 def is_there(
     path:str|os.PathLike, # `InputError` when a folder on the way may not be entered
@@ -70,7 +74,10 @@ def is_full(
 )->bool:
     "Did writing fail because the disk is full?"
     while error:
-        if getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT) or 'No space left' in str(error): return True
+        if getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT) or 'No space left' in str(
+            error
+        ):
+            return True
         error = error.__cause__ or error.__context__
     return shutil.disk_usage(folder).free < 2**16
 
@@ -95,7 +102,8 @@ def temporary_name(
     return path.with_name(f'{path.name}.{secrets.token_hex(4)}.{end}')
 
 def write_text(
-    path:str|os.PathLike, # File to write; an existing one is replaced at the end, the target of a link too
+    # File to write; an existing one is replaced at the end, the target of a link too
+    path:str|os.PathLike,
     text:str, # UTF-8
 ):
     "Write a file beside its place, then rename it there."
@@ -170,9 +178,17 @@ def write_mark(
     (Path(folder)/MARK).write_text(json.dumps(note, indent=2, ensure_ascii=False) + '\n', 'utf8')
 
 # %% ../nbs/00b_files.ipynb #cb8a7a7f
-KINDS = {'folder': 'a folder', 'trained': 'a trained model', 'trimmed': 'a trimmed PyTorch model',
-         'onnx': 'an FP32 ONNX model', 'int8': 'an INT8 model', 'openvino': 'an OpenVINO model',
-         'report': 'an evaluation report', 'behaviour': 'a behaviour report', 'data': 'a data report'}
+KINDS = {
+    'folder': 'a folder',
+    'trained': 'a trained model',
+    'trimmed': 'a trimmed PyTorch model',
+    'onnx': 'an FP32 ONNX model',
+    'int8': 'an INT8 model',
+    'openvino': 'an OpenVINO model',
+    'report': 'an evaluation report',
+    'behaviour': 'a behaviour report',
+    'data': 'a data report',
+}
 
 def _note(path):
     "What a JSON file says, nothing when it is none"
@@ -215,7 +231,9 @@ def _foreign_file(path, name, known, thorough):
 def _unfinished(path):
     "Is this a temporary folder or a lock that a killed process of ours has left?"
     if path.is_dir():
-        return bool(re.search(r'\.[0-9a-f]{8}\.(partial|old)$', path.name)) and (path/MARK).is_file()
+        return (
+            bool(re.search(r'\.[0-9a-f]{8}\.(partial|old)$', path.name)) and (path / MARK).is_file()
+        )
     return bool(re.fullmatch(r'\..+\.lock', path.name)) and 'pid' in _note(path)
 
 # %% ../nbs/00b_files.ipynb #fc04b1c8
@@ -253,7 +271,9 @@ def _check_sources(path, target, sources):
         if _same(real, target):
             raise InputError(f"{path} is what is read ({source}), {way_out}")
         if any(_same(p, target) for p in real.parents):
-            raise InputError(f"{path} holds {source}, which is read and would be lost; name another folder")
+            raise InputError(
+                f"{path} holds {source}, which is read and would be lost; name another folder"
+            )
         if real.is_dir() and any(_same(p, real) for p in target.parents):
             raise InputError(f"{path} lies in {source}, which is read; name a folder outside of it")
 
@@ -267,19 +287,26 @@ def _check_writable(path, target):
         raise InputError(f"{here} is a file, so {path} cannot be made; name another place")
     for folder in (here, target) if target.is_dir() else (here,):
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise InputError(f"{folder} may not be written by this user, so {path} cannot be made; name another place")
+            raise InputError(
+                f"{folder} may not be written by this user, so {path} cannot be made; name "
+                "another place"
+            )
 
 # %% ../nbs/00b_files.ipynb #100d24cd
 def _check_place(path, target):
     "`InputError` when this place can never be a folder of ours"
     if not is_there(target):
         if path.is_symlink():
-            raise InputError(f"{path} is a link to {target}, which is not there; make it, or name another folder")
+            raise InputError(
+                f"{path} is a link to {target}, which is not there; make it, or name another folder"
+            )
         return
     if not target.is_dir():
         raise InputError(f"{path} is a file; name a folder")
     if os.path.ismount(target):
-        raise InputError(f"{path} is a disk of its own, which cannot be replaced; name a folder in it")
+        raise InputError(
+            f"{path} is a disk of its own, which cannot be replaced; name a folder in it"
+        )
     here = Path.cwd()
     if any(_same(p, target) for p in (here, *here.parents)):
         raise InputError(f"{path} is the folder you are in, or holds it; name a folder in it")
@@ -294,22 +321,29 @@ def _check_content(path, target, kind):
     made, known = made_files(target)
     way_out = 'name another folder, or move this one away'
     if not made:
-        raise InputError(f"{path} holds {entries[0]} and no mark that this command made it; {way_out}")
+        raise InputError(
+            f"{path} holds {entries[0]} and no mark that this command made it; {way_out}"
+        )
     if made != kind:
-        raise InputError(f"{path} is {KINDS.get(made, made)}, not {KINDS.get(kind, kind)}; {way_out}")
+        raise InputError(
+            f"{path} is {KINDS.get(made, made)}, not {KINDS.get(kind, kind)}; {way_out}"
+        )
     if odd := foreign_entry(target, known):
         raise InputError(f"{path} holds {odd}; {way_out}")
 
 # %% ../nbs/00b_files.ipynb #b307e1d2
 def check_output(
-    path:str|os.PathLike, # Folder to make; `InputError` when anything of somebody else would be lost
+    # Folder to make; `InputError` when anything of somebody else would be lost
+    path:str|os.PathLike,
     kind:str='folder', # One of `KINDS`; only a folder of the same kind is replaced
-    sources:Iterable[str|os.PathLike]=(), # What is read: the output may not be, hold or lie in one of them
+    # What is read: the output may not be, hold or lie in one of them
+    sources:Iterable[str|os.PathLike]=(),
 )->Path: # The real place, links followed
     "May a folder be made there?"
     path = user_path(path)
     try: target = Path(os.path.realpath(path))
-    except (OSError, ValueError) as e: raise InputError(f"{path} is no name for a folder ({e})") from None
+    except (OSError, ValueError) as e:
+        raise InputError(f"{path} is no name for a folder ({e})") from None
     _check_place(path, target)
     _check_sources(path, target, sources)
     _check_writable(path, target)
@@ -366,7 +400,9 @@ def _open_lock(path):
     flags = os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0)
     try: return os.fdopen(os.open(path, flags, 0o666), 'r+', encoding='utf8', errors='replace')
     except OSError as e:
-        raise InputError(f"{path} cannot be locked ({e.strerror}); look whose it is, and remove it") from None
+        raise InputError(
+            f"{path} cannot be locked ({e.strerror}); look whose it is, and remove it"
+        ) from None
 
 def _noted(file):
     "Who stands in a lock file: `{}` for nobody, `None` when it is no lock of ours"
@@ -537,10 +573,14 @@ def _swap(partial, target, kind):
     try:
         target.rename(old)
         if odd := foreign_entry(old, made_files(old)[1], thorough=False):
-            raise InputError(f"{target} got {odd} while it was made anew; nothing was touched, move that away")
+            raise InputError(
+                f"{target} got {odd} while it was made anew; nothing was touched, move that away"
+            )
         partial.rename(target)
     except OSError as e:
-        raise InputError(f"{target} cannot be replaced ({e.strerror}); it is as it was, name another folder") from None
+        raise InputError(
+            f"{target} cannot be replaced ({e.strerror}); it is as it was, name another folder"
+        ) from None
     finally:
         if old.is_dir() and not is_there(target):
             old.rename(target)
@@ -549,7 +589,8 @@ def _swap(partial, target, kind):
 # %% ../nbs/00b_files.ipynb #02f270c9
 @contextmanager
 def new_folder(
-    path:str|os.PathLike, # Folder to make, see `check_output`; an earlier one is replaced at the very end
+    # Folder to make, see `check_output`; an earlier one is replaced at the very end
+    path:str|os.PathLike,
     kind:str='folder', # One of `KINDS`
     sources:Iterable[str|os.PathLike]=(), # What is read for it
 )->Iterator[Path]: # A folder beside it, to write into
@@ -588,7 +629,10 @@ def check_ours(
         return
     known = made_files(folder)[1]
     if known.get(name) != file_hash(folder/name):
-        raise InputError(f"{folder/name} was written or changed by somebody else; move it away to get a new one")
+        raise InputError(
+            f"{folder / name} was written or changed by somebody else; move it away to get a "
+            "new one"
+        )
 
 # %% ../nbs/00b_files.ipynb #3cfbc728
 @contextmanager
@@ -642,16 +686,22 @@ def require_files(
     "Check that `folder` exists and has all of `names`, and that they may be read."
     folder = user_path(folder)
     if not is_there(folder):
-        raise InputError(f"there is no folder {folder}; train one with `emotion train`, or check the path")
+        raise InputError(
+            f"there is no folder {folder}; train one with `emotion train`, or check the path"
+        )
     if not folder.is_dir():
         raise InputError(f"{folder} is a file; name the folder of a {kind}")
     if not os.access(folder, os.R_OK | os.X_OK):
         raise unreadable(folder)
     missing = [n for n in names if not is_there(folder/n) or not (folder/n).is_file()]
     if names and len(missing) == len(names):
-        raise InputError(f"{folder} is not the folder of a {kind}: it has none of {', '.join(names)}")
+        raise InputError(
+            f"{folder} is not the folder of a {kind}: it has none of {', '.join(names)}"
+        )
     if missing:
-        raise InputError(f"{folder} is incomplete: {missing[0]} is missing; copy or make the folder again")
+        raise InputError(
+            f"{folder} is incomplete: {missing[0]} is missing; copy or make the folder again"
+        )
     for name in names:
         if not os.access(folder/name, os.R_OK):
             raise unreadable(folder/name)
@@ -674,7 +724,10 @@ def refuse_pointers(
     "Recognise a clone without Git LFS, whose weights are notes of three lines."
     for path in sorted([*Path(folder).glob('*'), *Path(folder).glob('onnx/*')]):
         if path.is_file() and is_pointer(path):
-            raise InputError(f"{path} is a Git LFS pointer, not the file itself; run `git lfs pull` in the folder's repository")
+            raise InputError(
+                f"{path} is a Git LFS pointer, not the file itself; run `git lfs pull` in the "
+                "folder's repository"
+            )
 
 # %% ../nbs/00b_files.ipynb #b374b40f
 def folder_mb(
@@ -700,4 +753,7 @@ def require(
     try: return importlib.import_module(module)
     except ModuleNotFoundError as e:
         if e.name != module.split('.')[0]: raise
-        raise InputError(f"{why} needs {module}, which is not installed; run: pip install 'emotion_detection[{extra}]'") from None
+        raise InputError(
+            f"{why} needs {module}, which is not installed; run: pip install "
+            f"'emotion_detection[{extra}]'"
+        ) from None

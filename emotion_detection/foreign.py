@@ -27,19 +27,26 @@ class ForeignSection(Section):
 
 def _filled_in(value):
     "Values of environment variables in the names of files; `InputError` when one is not set"
-    if isinstance(value, dict): return {str(k) if isinstance(k, int) else k: _filled_in(v) for k,v in value.items()}
+    if isinstance(value, dict):
+        return {str(k) if isinstance(k, int) else k: _filled_in(v) for k,v in value.items()}
     if isinstance(value, list): return [*map(_filled_in, value)]
     if not isinstance(value, str): return value
     missing = [name for name in re.findall(r'\$\{?(\w+)', value) if name not in os.environ]
-    if missing: raise InputError(f"{value}: the environment variable {missing[0]} is not set; set it to the folder of these files")
+    if missing:
+        raise InputError(
+            f"{value}: the environment variable {missing[0]} is not set; set it to the folder "
+            "of these files"
+        )
     return os.path.expandvars(value)
 
 def read_sets(
-    path:str|os.PathLike, # YAML: a section per set, see `ForeignSection`; `InputError` when it is something else
+    # YAML: a section per set, see `ForeignSection`; `InputError` when it is something else
+    path:str|os.PathLike,
 )->dict[str,ForeignSection]:
     "The test sets that a file describes."
     raw = parse_yaml(config_text(str(path)), str(path))
-    if not isinstance(raw, dict) or not raw: raise InputError(f"{path} describes no test sets; see examples/foreign.yaml")
+    if not isinstance(raw, dict) or not raw:
+        raise InputError(f"{path} describes no test sets; see examples/foreign.yaml")
     sets = {}
     for name,section in _filled_in(raw).items():
         try: sets[name] = ForeignSection.model_validate(section)
@@ -61,7 +68,11 @@ def load_sets(
     "Read all sets; a text that comes twice counts once."
     sets = []
     for name,section in read_sets(path).items():
-        parts = [decode_rows(rows, source, split) for source in section.sources for split,rows in load_rows(source).items()]
+        parts = [
+            decode_rows(rows, source, split)
+            for source in section.sources
+            for split, rows in load_rows(source).items()
+        ]
         examples = sum(parts, Examples())
         first = {key: i for i,key in reversed([*enumerate(examples.keys)]) if key}
         examples = examples.keep([first.get(key) == i for i,key in enumerate(examples.keys)])
@@ -79,15 +90,27 @@ def foreign_row(
     labels = np.array(test.examples.votes).argmax(1)
     preds, probs = read_answers(predictor(test.examples.text))
     there = np.unique(labels)
-    if len(there) < len(LABELS) and not np.isnan(probs).any(): preds = there[probs[:,there].argmax(1)]
+    if len(there) < len(LABELS) and not np.isnan(probs).any():
+        preds = there[probs[:,there].argmax(1)]
     scores = score_intervals(labels, preds)
     triple = lambda score: scores.loc[score, ['value', 'low', 'high']].round(4).tolist()
-    return {'model': name, 'set': test.name, 'about': test.about, 'texts': len(labels), 'classes': [LABELS[i] for i in there],
-            'macro_f1': triple('macro_f1'), 'accuracy': triple('accuracy')}
+    return {
+        'model': name,
+        'set': test.name,
+        'about': test.about,
+        'texts': len(labels),
+        'classes': [LABELS[i] for i in there],
+        'macro_f1': triple('macro_f1'),
+        'accuracy': triple('accuracy'),
+    }
 
 def foreign_rows(
     predictors:dict[str,Callable], # By name of the model
     sets:list[ForeignSet], # From `load_sets`
 )->list[dict]: # See `foreign_row`
     "All models on all sets."
-    return [foreign_row(name, predictor, test) for test in sets for name,predictor in predictors.items()]
+    return [
+        foreign_row(name, predictor, test)
+        for test in sets
+        for name, predictor in predictors.items()
+    ]

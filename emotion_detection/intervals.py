@@ -19,7 +19,10 @@ def bootstrap_sums(
 )->np.ndarray: # Shape `(resamples, M)`
     "Sums over test sets drawn from this one with replacement."
     distinct, counts = np.unique(rows, axis=0, return_counts=True)
-    return np.random.default_rng(seed).multinomial(len(rows), counts/len(rows), size=resamples) @ distinct
+    return (
+        np.random.default_rng(seed).multinomial(len(rows), counts / len(rows), size=resamples)
+        @ distinct
+    )
 
 # %% ../nbs/01b_intervals.ipynb #45170107
 def confusion_rows(
@@ -52,23 +55,44 @@ def score_intervals(
     labels, # True class ids, shape `(N,)`
     preds, # Predicted class ids, shape `(N,)`
     languages=None, # Language of each text, length `N`; each is drawn by itself
-    against=None, # Predictions of another model for the same texts: intervals of the differences to it
+    # Predictions of another model for the same texts: intervals of the differences to it
+    against=None,
     level:float=.95, # Share of the drawn scores between `low` and `high`
     resamples:int=2000,
     seed:int=0,
 )->pd.DataFrame: # Index as `emotion_scores` names them; `value`, `low`, `high`
     "`emotion_scores` with bootstrap intervals, or the differences of two models' scores."
-    labels, sets = np.asarray(labels), [np.asarray(p) for p in (preds, against) if p is not None]
-    if any(labels.shape != p.shape for p in sets): raise ValueError(f"{len(labels)} labels for {', '.join(str(len(p)) for p in sets)} predictions")
-    groups = {None: np.ones(len(labels), bool)} if languages is None else {l: np.asarray(languages)==l for l in sorted(set(languages))}
+    labels = np.asarray(labels)
+    sets = [np.asarray(p) for p in (preds, against) if p is not None]
+    if any(labels.shape != p.shape for p in sets):
+        raise ValueError(
+            f"{len(labels)} labels for {', '.join(str(len(p)) for p in sets)} predictions"
+        )
+    groups = (
+        {None: np.ones(len(labels), bool)}
+        if languages is None
+        else {l: np.asarray(languages) == l for l in sorted(set(languages))}
+    )
     rows = {l: np.hstack([confusion_rows(labels[m], p[m]) for p in sets]) for l,m in groups.items()}
-    sums = {'value': {l: r.sum(0, keepdims=True) for l,r in rows.items()}, 'drawn': {l: bootstrap_sums(r, resamples, [seed, i]) for i,(l,r) in enumerate(rows.items())}}
-    def scores(which, part): return _named_scores({l: s[:, part*len(LABELS)**2:(part+1)*len(LABELS)**2] for l,s in sums[which].items()})
+    sums = {
+        'value': {l: r.sum(0, keepdims=True) for l, r in rows.items()},
+        'drawn': {
+            l: bootstrap_sums(r, resamples, [seed, i]) for i, (l, r) in enumerate(rows.items())
+        },
+    }
+    def scores(which, part):
+        return _named_scores({
+            l: s[:, part * len(LABELS) ** 2 : (part + 1) * len(LABELS) ** 2]
+            for l, s in sums[which].items()
+        })
     def difference(which):
         first = scores(which, 0)
         return first if against is None else {k: v - scores(which, 1)[k] for k,v in first.items()}
     drawn = difference('drawn')
-    return pd.DataFrame({k: [v[0], *_interval(drawn[k], level)] for k,v in difference('value').items()}, index=['value','low','high']).T
+    return pd.DataFrame(
+        {k: [v[0], *_interval(drawn[k], level)] for k, v in difference('value').items()},
+        index=['value', 'low', 'high'],
+    ).T
 
 # %% ../nbs/01b_intervals.ipynb #14ff456e
 _PER_CLASS = ('precision', 'recall', 'f1')
@@ -82,7 +106,8 @@ def class_intervals(
 )->pd.DataFrame: # One row per label: `precision`, `recall`, `f1`, `support` (texts), and `<score>_low`, `<score>_high`; `nan` for the recall and F1 of a label without texts
     "How well each label is found, and how sure that is."
     rows, square = confusion_rows(labels, preds), (-1, len(LABELS), len(LABELS))
-    found, drawn = _class_scores(rows.sum(0).reshape(square)), _class_scores(bootstrap_sums(rows, resamples, seed).reshape(square))
+    found = _class_scores(rows.sum(0).reshape(square))
+    drawn = _class_scores(bootstrap_sums(rows, resamples, seed).reshape(square))
     columns = {k: found[k][0] for k in _PER_CLASS} | {'support': found['support'][0].astype(int)}
     there = columns['support'] > 0
     for k in _PER_CLASS:

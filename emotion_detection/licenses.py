@@ -15,7 +15,11 @@ from .files import InputError, local_name, read_json, require_files
 # %% ../nbs/00e_licenses.ipynb #30e80bcd
 OPEN_LICENSES = {
     'cc0-1.0': ('CC0-1.0', 'CC0', 'CC0 1.0 Universal', 'Creative Commons Zero v1.0 Universal'),
-    'cc-by-4.0': ('CC-BY-4.0', 'CC BY 4.0 International', 'Creative Commons Attribution 4.0 International'),
+    'cc-by-4.0': (
+        'CC-BY-4.0',
+        'CC BY 4.0 International',
+        'Creative Commons Attribution 4.0 International',
+    ),
     'cc-by-3.0': ('CC-BY-3.0', 'CC BY 3.0 Unported', 'Creative Commons Attribution 3.0 Unported'),
     'cc-by-2.5': ('CC-BY-2.5',),
     'cc-by-2.0': ('CC-BY-2.0',),
@@ -31,7 +35,7 @@ OPEN_LICENSES = {
     'cdla-permissive-1.0': ('CDLA-Permissive-1.0',),
     'cdla-permissive-2.0': ('CDLA-Permissive-2.0',),
     'unlicense': ('Unlicense', 'The Unlicense'),
-} # Name on the Hub to the names that a configuration may use: SPDX's first, then others
+}  # Name on the Hub to the names that a configuration may use: SPDX's first, then others
 
 # %% ../nbs/00e_licenses.ipynb #1f63396a
 def _plain(name):
@@ -61,7 +65,8 @@ def license_of(
     stated = str(source.licence or '').strip()
     if stated: return stated
     if source.source.startswith('bundled:'):
-        return 'CC BY 4.0' if 'goemotions' in source.source else 'CC0 1.0'  # the translated comments are GoEmotions'
+        # the translated comments are GoEmotions'
+        return 'CC BY 4.0' if 'goemotions' in source.source else 'CC0 1.0'
     return f'not stated ({local_name(source.source)})'
 
 # %% ../nbs/00e_licenses.ipynb #33a7a6dc
@@ -91,7 +96,9 @@ def license_notes(
     "What to say about the training data when a model is opened."
     licenses = [licenses] if isinstance(licenses, str) else list(licenses or ())
     if not licenses: return ['the model does not say what its training data are licensed under']
-    return [f'training data licensed {words}' for words in licenses if license_id(words) != 'cc0-1.0']
+    return [
+        f'training data licensed {words}' for words in licenses if license_id(words) != 'cc0-1.0'
+    ]
 
 # %% ../nbs/00e_licenses.ipynb #bdd357ac
 _FORBIDS = re.compile(r'\b(no|not|non|only|nc|nd)\b|research|forbid|prohibit|restrict', re.I)

@@ -18,7 +18,8 @@ def class_weights(
 )->np.ndarray: # Shape `(K,)`, unitless; 1 for a class that has no rating
     "Inverse-frequency weights, `N / (K * n_k)`, at most `cap`."
     n = np.asarray(counts, dtype=float)
-    if (n < 0).any() or not n.any(): raise ValueError(f"counts must be at least 0 and not all 0, not {n.tolist()}")
+    if (n < 0).any() or not n.any():
+        raise ValueError(f"counts must be at least 0 and not all 0, not {n.tolist()}")
     weights = np.divide(n.sum(), len(n)*n, out=np.ones_like(n), where=n>0)
     return np.minimum(weights, cap)
 
@@ -26,13 +27,21 @@ def class_weights(
 class BalancedCrossEntropyLoss(nn.Module):
     "Cross-entropy with class weights by true class, uniform label smoothing and votes as targets."
     def __init__(self,
-        weight=None, # Weight per class, shape `(K,)`, see `class_weights`; `None` weighs all the same
-        label_smoothing:float=0.0, # Share of the target spread evenly over all classes, in [0, 1); `ValueError` outside
+        # Weight per class, shape `(K,)`, see `class_weights`; `None` weighs all the same
+        weight=None,
+        # Share of the target spread evenly over all classes, in [0, 1); `ValueError` outside
+        label_smoothing:float=0.0,
     ):
         super().__init__()
-        if not 0 <= label_smoothing < 1: raise ValueError(f"label_smoothing must be at least 0 and below 1, not {label_smoothing}")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(
+                f"label_smoothing must be at least 0 and below 1, not {label_smoothing}"
+            )
         self.label_smoothing = label_smoothing
-        self.register_buffer('weight', None if weight is None else torch.as_tensor(np.asarray(weight), dtype=torch.float32))
+        self.register_buffer(
+            'weight',
+            None if weight is None else torch.as_tensor(np.asarray(weight), dtype=torch.float32),
+        )
 
     def rating_weights(self,
         labels:torch.Tensor, # Class ids `(B,)` or votes `(B, K)`
@@ -40,14 +49,20 @@ class BalancedCrossEntropyLoss(nn.Module):
     )->torch.Tensor: # Shape `(B, K)`: votes times class weights
         "How much each example pulls towards each class."
         votes = F.one_hot(labels, n_classes) if labels.dim()==1 else labels
-        return votes * (torch.ones(n_classes, device=labels.device) if self.weight is None else self.weight)
+        return votes * (
+            torch.ones(n_classes, device=labels.device) if self.weight is None else self.weight
+        )
 
     def forward(self,
         logits:torch.Tensor, # Shape `(B, K)`
-        labels:torch.Tensor, # Class ids `(B,)`, or ratings per class `(B, K)`, not necessarily whole
-        total_weight:torch.Tensor|float|None=None, # What to divide by; default: the weight of this batch
+        # Class ids `(B,)`, or ratings per class `(B, K)`, not necessarily whole
+        labels:torch.Tensor,
+        # What to divide by; default: the weight of this batch
+        total_weight:torch.Tensor|float|None=None,
     )->torch.Tensor: # Scalar
         w = self.rating_weights(labels, logits.shape[-1]).to(logits.dtype)
-        nll = -F.log_softmax(logits, dim=-1)                                                    # (B, K)
-        smooth = (1-self.label_smoothing)*nll + self.label_smoothing*nll.mean(-1, keepdim=True) # (B, K)
+        # (B, K)
+        nll = -F.log_softmax(logits, dim=-1)
+        # (B, K)
+        smooth = (1-self.label_smoothing)*nll + self.label_smoothing*nll.mean(-1, keepdim=True)
         return (w*smooth).sum() / (w.sum() if total_weight is None else total_weight)

@@ -36,8 +36,14 @@ def scores_from(
     true, said = confusion.sum(-1), confusion.sum(-2)
     f1 = _ratio(2*hit, true+said)
     classes = (true > 0).sum(-1)  # labels that occur; each F1 of another one is 0
-    return {'accuracy': _ratio(hit.sum(-1), true.sum(-1)), 'macro_f1': _ratio(f1.sum(-1), classes),
-            'f1_classes': classes, 'precision': _ratio(hit, said), 'recall': _ratio(hit, true), 'f1': f1}
+    return {
+        'accuracy': _ratio(hit.sum(-1), true.sum(-1)),
+        'macro_f1': _ratio(f1.sum(-1), classes),
+        'f1_classes': classes,
+        'precision': _ratio(hit, said),
+        'recall': _ratio(hit, true),
+        'f1': f1,
+    }
 
 def _ratio(a, b):
     "`a/b`, and 0 where `b` is 0"
@@ -72,15 +78,23 @@ def f1_name(
     classes:int=len(LABELS), # `f1_classes` of the score
 )->str:
     "What a macro-F1 is called in a table."
-    return 'macro-F1' if classes == len(LABELS) else f'macro-F1 over {classes} of {len(LABELS)} classes'
+    return (
+        'macro-F1'
+        if classes == len(LABELS)
+        else f'macro-F1 over {classes} of {len(LABELS)} classes'
+    )
 
 # %% ../nbs/01a_metrics.ipynb #727804cf
 class EmotionMetric(evaluate.Metric):
     "`emotion_scores` as a metric of Hugging Face's `evaluate`, in process."
     def _info(self):
         ints = datasets.Value('int64')
-        return evaluate.MetricInfo(description='Accuracy, and macro-F1 over the emotion labels that the references hold', citation='',
-            inputs_description='class ids', features=datasets.Features({'predictions': ints, 'references': ints}))
+        return evaluate.MetricInfo(
+            description='Accuracy, and macro-F1 over the emotion labels that the references hold',
+            citation='',
+            inputs_description='class ids',
+            features=datasets.Features({'predictions': ints, 'references': ints}),
+        )
     def _compute(self, predictions, references): return emotion_scores(references, predictions)
 
 # %% ../nbs/01a_metrics.ipynb #3c847bf6
@@ -89,8 +103,13 @@ def class_table(
     preds, # Predicted class ids, shape `(N,)`
 )->pd.DataFrame: # One row per label: precision, recall, f1, support (texts); recall and f1 of a label without texts are `nan`
     "How well each label is found."
-    columns = precision_recall_fscore_support(labels, preds, labels=range(len(LABELS)), zero_division=0)
-    table = pd.DataFrame(dict(zip(('precision','recall','f1','support'), columns)), index=pd.Index(LABELS, name='label'))
+    columns = precision_recall_fscore_support(
+        labels, preds, labels=range(len(LABELS)), zero_division=0
+    )
+    table = pd.DataFrame(
+        dict(zip(('precision', 'recall', 'f1', 'support'), columns)),
+        index=pd.Index(LABELS, name='label'),
+    )
     table.loc[table['support'] == 0, ['recall', 'f1']] = np.nan
     return table
 
@@ -108,7 +127,23 @@ def plot_confusion(
     share = 100*counts/np.maximum(counts.sum(1, keepdims=True), 1)
     ax.imshow(share, cmap='Blues', vmin=0, vmax=100)
     for (i,j),s in np.ndenumerate(share):
-        ax.text(j, i, f'{s:.0f} %\n{counts[i,j]}', ha='center', va='center', fontsize=8, color='white' if s>55 else 'black')
+        ax.text(
+            j,
+            i,
+            f'{s:.0f} %\n{counts[i, j]}',
+            ha='center',
+            va='center',
+            fontsize=8,
+            color='white' if s > 55 else 'black',
+        )
     ticks = range(len(LABELS))
-    ax.set(xticks=ticks, yticks=ticks, xticklabels=LABELS, yticklabels=LABELS, xlabel='predicted label', ylabel='true label', title=title)
+    ax.set(
+        xticks=ticks,
+        yticks=ticks,
+        xticklabels=LABELS,
+        yticklabels=LABELS,
+        xlabel='predicted label',
+        ylabel='true label',
+        title=title,
+    )
     return ax

@@ -26,7 +26,14 @@ from transformers import (AutoModelForSequenceClassification, AutoTokenizer, XLM
 from transformers.utils import logging as hf_logging
 from .data import HubUnreachable, from_hub, hub_commit
 from .data_mapping import ID2LABEL, LABEL2ID, LABELS
-from .files import InputError, follow_umask, is_there, refuse_pointers, require_files, user_path
+from emotion_detection.files import (
+    InputError,
+    follow_umask,
+    is_there,
+    refuse_pointers,
+    require_files,
+    user_path,
+)
 from .text import NORMALISER_VERSION, normalise, refuse_one
 
 # %% ../nbs/02_model.ipynb #d11ea2f0
@@ -43,7 +50,8 @@ class Scratch:
     __pydantic_config__ = {'extra': 'forbid'}
 
 # %% ../nbs/02_model.ipynb #50bdec5b
-SPECIAL_TOKENS = ('<s>', '<pad>', '</s>', '<unk>')  # ids 0 to 3, as in XLM-R; `<mask>` is the last id
+# ids 0 to 3, as in XLM-R; `<mask>` is the last id
+SPECIAL_TOKENS = ('<s>', '<pad>', '</s>', '<unk>')
 
 def unigram_tokenizer(
     lowercase:bool=True,
@@ -51,10 +59,15 @@ def unigram_tokenizer(
     "XLM-R's way of cutting text: split at spaces, mark word starts with `▁`, choose pieces by a Unigram model."
     tok = Tokenizer(models.Unigram())
     tok.normalizer = normalizers.Sequence([normalizers.NFC()] + [normalizers.Lowercase()]*lowercase)
-    tok.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    tok.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.WhitespaceSplit(),
+        pre_tokenizers.Metaspace(),
+    ])
     tok.decoder = decoders.Metaspace()
     ids = [(t, SPECIAL_TOKENS.index(t)) for t in ('<s>', '</s>')]
-    tok.post_processor = processors.TemplateProcessing(single='<s> $A </s>', pair='<s> $A </s> </s> $B </s>', special_tokens=ids)
+    tok.post_processor = processors.TemplateProcessing(
+        single='<s> $A </s>', pair='<s> $A </s> </s> $B </s>', special_tokens=ids
+    )
     return tok
 
 # %% ../nbs/02_model.ipynb #6c8fd6cb
@@ -68,12 +81,27 @@ def train_tokenizer(
     texts = [normalise(t) for t in refuse_one(texts, 'train_tokenizer')]
     if not any(texts): raise ValueError("a tokenizer needs at least one text to train on")
     tok, model = unigram_tokenizer(lowercase), io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(map(tok.normalizer.normalize_str, texts)), model_writer=model,
-        model_type='unigram', vocab_size=vocab_size, hard_vocab_limit=False, character_coverage=1., num_threads=1,
-        normalization_rule_name='identity', bos_id=-1, eos_id=-1, unk_id=0, minloglevel=2)
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(map(tok.normalizer.normalize_str, texts)),
+        model_writer=model,
+        model_type='unigram',
+        vocab_size=vocab_size,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        num_threads=1,
+        normalization_rule_name='identity',
+        bos_id=-1,
+        eos_id=-1,
+        unk_id=0,
+        minloglevel=2,
+    )
     sp = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-    pieces = [(sp.id_to_piece(i), sp.get_score(i)) for i in range(1, sp.vocab_size())][:vocab_size-len(SPECIAL_TOKENS)-1]
-    tok.model = models.Unigram([(t, 0.) for t in SPECIAL_TOKENS] + pieces, unk_id=SPECIAL_TOKENS.index('<unk>'))
+    pieces = [(sp.id_to_piece(i), sp.get_score(i)) for i in range(1, sp.vocab_size())][
+        : vocab_size - len(SPECIAL_TOKENS) - 1
+    ]
+    tok.model = models.Unigram(
+        [(t, 0.0) for t in SPECIAL_TOKENS] + pieces, unk_id=SPECIAL_TOKENS.index('<unk>')
+    )
     return XLMRobertaTokenizerFast(tokenizer_object=tok, model_max_length=max_length)
 
 # %% ../nbs/02_model.ipynb #1f2f8233
@@ -86,8 +114,12 @@ class EmotionClassifier:
         **facts, # More to keep in `config.json` under `emotion_detection`, such as `licences`
     ):
         self.model, self.tokenizer, self.max_length = model, tokenizer, max_length
-        model.config.id2label, model.config.label2id = dict(ID2LABEL), dict(LABEL2ID)
-        model.config.emotion_detection = {'max_length': max_length, 'normaliser_version': NORMALISER_VERSION} | facts
+        model.config.id2label = dict(ID2LABEL)
+        model.config.label2id = dict(LABEL2ID)
+        model.config.emotion_detection = {
+            'max_length': max_length,
+            'normaliser_version': NORMALISER_VERSION,
+        } | facts
 
 # %% ../nbs/02_model.ipynb #15adc6b7
 @patch(cls_method=True)
@@ -100,29 +132,54 @@ def from_scratch(cls:EmotionClassifier,
     "A classifier with random weights and a tokenizer trained on `texts`."
     tok = train_tokenizer(texts, shape.vocab_size, shape.lowercase, max_length)
     set_seed(seed)
-    config = XLMRobertaConfig(vocab_size=len(tok), hidden_size=shape.hidden_size, num_hidden_layers=shape.num_hidden_layers,
-        num_attention_heads=shape.num_attention_heads, intermediate_size=shape.intermediate_size, type_vocab_size=1,
-        max_position_embeddings=max_length+2, hidden_dropout_prob=shape.dropout, attention_probs_dropout_prob=shape.dropout,
-        bos_token_id=0, pad_token_id=1, eos_token_id=2, num_labels=len(LABELS))
+    config = XLMRobertaConfig(
+        vocab_size=len(tok),
+        hidden_size=shape.hidden_size,
+        num_hidden_layers=shape.num_hidden_layers,
+        num_attention_heads=shape.num_attention_heads,
+        intermediate_size=shape.intermediate_size,
+        type_vocab_size=1,
+        max_position_embeddings=max_length + 2,
+        hidden_dropout_prob=shape.dropout,
+        attention_probs_dropout_prob=shape.dropout,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        num_labels=len(LABELS),
+    )
     return cls(XLMRobertaForSequenceClassification(config), tok, max_length)
 
 # %% ../nbs/02_model.ipynb #96ab24d2
 @patch(cls_method=True)
 def full_size(cls:EmotionClassifier,
-    texts:list[str], # For the tokenizer; as many as there are, so that texts have as many tokens as usual
+    # For the tokenizer; as many as there are, so that texts have as many tokens as usual
+    texts:list[str],
     vocab_size:int=250_002, # Tokens; XLM-R's number
     num_hidden_layers:int=12, # XLM-R base's number
     seed:int=0, # Of the random weights
 )->EmotionClassifier: # 278 million parameters, `max_length` 128
     "XLM-R base's shape with random weights, for measurements."
     spec = json.loads(train_tokenizer(texts, 30_000, lowercase=False).backend_tokenizer.to_str())
-    spec['added_tokens'] = [t | {'id': vocab_size-1} if t['content']=='<mask>' else t for t in spec['added_tokens']]
+    spec['added_tokens'] = [
+        t | {'id': vocab_size - 1} if t['content'] == '<mask>' else t for t in spec['added_tokens']
+    ]
     pieces = spec['model']['vocab']
     lowest = min(score for _,score in pieces)
-    pieces += [[f'\ue000{i:05d}', lowest-i*1e-5] for i in range(vocab_size-1-len(pieces))] + [['<mask>', 0.]]
-    tok = XLMRobertaTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(spec)), model_max_length=128)
+    pieces += [
+        [f'\ue000{i:05d}', lowest - i * 1e-5] for i in range(vocab_size - 1 - len(pieces))
+    ] + [['<mask>', 0.0]]
+    tok = XLMRobertaTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(spec)), model_max_length=128
+    )
     set_seed(seed)
-    config = XLMRobertaConfig(vocab_size=vocab_size, num_hidden_layers=num_hidden_layers, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5, num_labels=len(LABELS))
+    config = XLMRobertaConfig(
+        vocab_size=vocab_size,
+        num_hidden_layers=num_hidden_layers,
+        max_position_embeddings=514,
+        type_vocab_size=1,
+        layer_norm_eps=1e-5,
+        num_labels=len(LABELS),
+    )
     return cls(XLMRobertaForSequenceClassification(config), tok)
 
 # %% ../nbs/02_model.ipynb #c4f7a2b1
@@ -150,11 +207,16 @@ def quiet_tokenizer(
     **common, # For `from_pretrained`
 ): # The tokenizer, as it was loaded
     "Load a tokenizer without the warning of a wrong regular expression where that is false."
-    logger, kept = logging.getLogger('transformers.tokenization_utils_base'), _Kept()
+    logger = logging.getLogger('transformers.tokenization_utils_base')
+    kept = _Kept()
     logger.addFilter(kept)
     try: tokenizer = load()
     finally: logger.removeFilter(kept)
-    if kept.records and _splits_by_regex(tokenizer) and _model_type(name, common) in (None, *_MISTRAL):
+    if (
+        kept.records
+        and _splits_by_regex(tokenizer)
+        and _model_type(name, common) in (None, *_MISTRAL)
+    ):
         for record in kept.records: logger.handle(record)
     return tokenizer
 
@@ -167,15 +229,20 @@ def _model_type(name, common):
 @contextmanager
 def _encoder_at(name, revision, token):
     "Keyword arguments for `from_pretrained`; what goes wrong becomes one line"
-    common, why = {'revision': revision, 'token': token, 'trust_remote_code': False}, None
+    common = {'revision': revision, 'token': token, 'trust_remote_code': False}
+    why = None
     if not is_there(name):
-        if not re.fullmatch(r'[\w.-]+(/[\w.-]+)?', name): raise InputError(f"the encoder {name} cannot be loaded: there is no such folder")
+        if not re.fullmatch(r'[\w.-]+(/[\w.-]+)?', name):
+            raise InputError(f"the encoder {name} cannot be loaded: there is no such folder")
         try: hub_commit(name, revision, token, 'model')
         except HubUnreachable as e: common['local_files_only'], why = True, str(e)
     try: yield common
     except InputError: raise
     except (OSError, ValueError, KeyError) as e:
-        if why: raise InputError(f"{why}, and the encoder {name} is not in the cache: connect once, or name a folder") from None
+        if why:
+            raise InputError(
+                f"{why}, and the encoder {name} is not in the cache: connect once, or name a folder"
+            ) from None
         raise InputError(f"the encoder {name} cannot be loaded: {str(e).splitlines()[0]}") from None
 
 def local_path(
@@ -195,7 +262,10 @@ def load_tokenizer(
         load = lambda: AutoTokenizer.from_pretrained(name, use_fast=True, **common)
         try: return quiet_tokenizer(lambda: from_hub(name, load, 'model'), name, **common)
         except (AttributeError, TypeError):  # what `transformers` runs into without a file of the tokenizer
-            raise InputError(f"the encoder {name} cannot be loaded: it has no tokenizer, or a broken one; it should be in tokenizer.json") from None
+            raise InputError(
+                f"the encoder {name} cannot be loaded: it has no tokenizer, or a broken one; "
+                "it should be in tokenizer.json"
+            ) from None
 
 # %% ../nbs/02_model.ipynb #ef94492e
 def check_encoder(
@@ -211,7 +281,10 @@ def check_encoder(
         raise InputError(f"the encoder {name} is not whole: it has no weights {lost[0]}")
     table = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > table:
-        raise InputError(f"the encoder {name} is mixed up: its tokenizer has {len(tokenizer):,} tokens, its weights {table:,}")
+        raise InputError(
+            f"the encoder {name} is mixed up: its tokenizer has {len(tokenizer):,} tokens, "
+            f"its weights {table:,}"
+        )
 
 @contextmanager
 def _without_hints():
@@ -223,7 +296,8 @@ def _without_hints():
 
 @patch(cls_method=True)
 def from_encoder(cls:EmotionClassifier,
-    name:str, # Folder or Hub id of any `transformers` encoder; `InputError` when it cannot be loaded
+    # Folder or Hub id of any `transformers` encoder; `InputError` when it cannot be loaded
+    name:str,
     max_length:int=128, # Tokens; at most what the encoder has positions for
     revision:str|None=None, # Commit on the Hub
     token:str|None=None, # Hub token, kept nowhere
@@ -234,8 +308,14 @@ def from_encoder(cls:EmotionClassifier,
     name = local_path(name)
     tok = load_tokenizer(name, revision, token)
     with _encoder_at(name, revision, token) as common, _without_hints():
-        load = lambda: AutoModelForSequenceClassification.from_pretrained(name, num_labels=len(LABELS), use_safetensors=True,
-            ignore_mismatched_sizes=True, output_loading_info=True, **common)
+        load = lambda: AutoModelForSequenceClassification.from_pretrained(
+            name,
+            num_labels=len(LABELS),
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **common,
+        )
         model, found = from_hub(name, load, 'model')
     check_encoder(model, tok, found['missing_keys'], name)
     room = getattr(model.config, 'max_position_embeddings', max_length+2) - 2
@@ -256,14 +336,20 @@ def save(self:EmotionClassifier,
 def _read_folder(folder):
     "Model and tokenizer of a folder; `InputError` when weights are missing, which would be random ones"
     try:
-        model, found = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, local_files_only=True, output_loading_info=True)
+        model, found = AutoModelForSequenceClassification.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
         load = lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True)
         tok = quiet_tokenizer(load, folder, local_files_only=True)
     except Exception as e:
         reason = next((line for line in str(e).splitlines() if line.strip()), type(e).__name__)
         raise InputError(f"{folder} cannot be loaded as a model: {reason}") from None
     if lost := sorted(found['missing_keys']):
-        raise InputError(f"{folder} is not whole: model.safetensors has no {lost[0]}" + f" and lacks {len(lost)-1} more"*(len(lost) > 1) + '; copy or make the folder again')
+        raise InputError(
+            f"{folder} is not whole: model.safetensors has no {lost[0]}"
+            + f" and lacks {len(lost) - 1} more" * (len(lost) > 1)
+            + '; copy or make the folder again'
+        )
     return model, tok
 
 @patch(cls_method=True)
@@ -271,15 +357,23 @@ def load(cls:EmotionClassifier,
     folder:str|os.PathLike, # Made by `save`; `InputError` when it is no such folder
 )->EmotionClassifier:
     "Read a folder back."
-    folder = require_files(folder, 'config.json', 'model.safetensors', 'tokenizer.json', kind='PyTorch model')
+    folder = require_files(
+        folder, 'config.json', 'model.safetensors', 'tokenizer.json', kind='PyTorch model'
+    )
     refuse_pointers(folder)
     model, tok = _read_folder(folder)
     if dict(model.config.id2label) != ID2LABEL:
-        raise InputError(f"{folder} has the labels {list(model.config.id2label.values())}, not {list(LABELS)}")
-    for p in model.parameters(): p.data = p.data.clone()  # out of the mapped file, into aligned memory
+        raise InputError(
+            f"{folder} has the labels {list(model.config.id2label.values())}, not {list(LABELS)}"
+        )
+    # out of the mapped file, into aligned memory
+    for p in model.parameters(): p.data = p.data.clone()
     facts = dict(getattr(model.config, 'emotion_detection', {}))
     if (made_with := facts.get('normaliser_version')) != NORMALISER_VERSION:
-        warnings.warn(f"{folder} was made with version {made_with} of the normaliser, this is version {NORMALISER_VERSION}: answers may differ")
+        warnings.warn(
+            f"{folder} was made with version {made_with} of the normaliser, this is version "
+            f"{NORMALISER_VERSION}: answers may differ"
+        )
     return cls(model, tok, **facts)
 
 # %% ../nbs/02_model.ipynb #49af3d70
@@ -292,7 +386,9 @@ def logits(self:EmotionClassifier,
     "Run the model on token ids."
     self.model.eval()
     device = self.model.device
-    out = self.model(torch.as_tensor(input_ids, device=device), torch.as_tensor(attention_mask, device=device))
+    out = self.model(
+        torch.as_tensor(input_ids, device=device), torch.as_tensor(attention_mask, device=device)
+    )
     return out.logits.float().cpu().numpy()
 
 # %% ../nbs/02_model.ipynb #6aa47990
@@ -305,6 +401,16 @@ def probs(self:EmotionClassifier,
     refuse_one(texts, 'probs')
     out = []
     for i in range(0, len(texts), batch_size):
-        enc = self.tokenizer([normalise(t) for t in texts[i:i+batch_size]], truncation=True, max_length=self.max_length, padding=True, return_tensors='np')
+        enc = self.tokenizer(
+            [normalise(t) for t in texts[i : i + batch_size]],
+            truncation=True,
+            max_length=self.max_length,
+            padding=True,
+            return_tensors='np',
+        )
         out.append(self.logits(enc.input_ids, enc.attention_mask))
-    return torch.as_tensor(np.concatenate(out)).softmax(-1).numpy() if out else np.empty((0, len(LABELS)), np.float32)
+    return (
+        torch.as_tensor(np.concatenate(out)).softmax(-1).numpy()
+        if out
+        else np.empty((0, len(LABELS)), np.float32)
+    )

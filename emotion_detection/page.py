@@ -21,18 +21,28 @@ def cell_text(
     "What a person wrote, harmless."
     line = ' '.join(''.join(c if c.isprintable() else ' ' for c in str(text)).split())
     line = line if len(line) <= width else line[:width-1] + '…'
-    return re.sub(r'([\\`*{}\[\]#!|~<>&$:@]|(?<![^\W_])_|_(?![^\W_]))', lambda m: f'&#{ord(m[1])};', line)
+    return re.sub(
+        r'([\\`*{}\[\]#!|~<>&$:@]|(?<![^\W_])_|_(?![^\W_]))', lambda m: f'&#{ord(m[1])};', line
+    )
 
 # %% ../nbs/06e_page.ipynb #3febcfcc
 def markdown_table(
-    rows:list[dict], # Cells as text, made harmless by whoever knows where they come from; all with the same keys
+    # Cells as text, made harmless by whoever knows where they come from; all with the same keys
+    rows:list[dict],
     right:tuple=(), # Columns of numbers
 )->str: # '' for no rows
     "A table in Markdown."
     if not rows: return ''
     columns = list(rows[0])
     line = lambda cells: f"| {' | '.join(str(c) for c in cells)} |"
-    return '\n'.join([line(columns), line('--:' if c in right else '---' for c in columns), *(line(r[c] for c in columns) for r in rows)]) + '\n'
+    return (
+        '\n'.join([
+            line(columns),
+            line('--:' if c in right else '---' for c in columns),
+            *(line(r[c] for c in columns) for r in rows),
+        ])
+        + '\n'
+    )
 
 # %% ../nbs/06e_page.ipynb #2baad399
 def interval_text(
@@ -74,13 +84,24 @@ def html_page(
     class Renderer(mistune.HTMLRenderer):
         def text(self, text): return html.escape(html.unescape(text))
         def image(self, text, url, title=None):
-            if re.match(r'[a-z]+:|/', url): raise InputError(f"the picture {url} is not in the report's folder")
-            return f'<img src="{picture_data(Path(folder)/url)}" alt="{html.escape(html.unescape(text), quote=True)}">'
+            if re.match(r'[a-z]+:|/', url):
+                raise InputError(f"the picture {url} is not in the report's folder")
+            return (
+                f'<img src="{picture_data(Path(folder) / url)}" '
+                f'alt="{html.escape(html.unescape(text), quote=True)}">'
+            )
     body = mistune.create_markdown(renderer=Renderer(escape=True), plugins=['table'])(markdown)
-    body = body.replace('<table>', '<div class="table" role="region" aria-label="table" tabindex="0"><table>').replace('</table>', '</table></div>')
+    body = body.replace(
+        '<table>', '<div class="table" role="region" aria-label="table" tabindex="0"><table>'
+    ).replace('</table>', '</table></div>')
     body = re.sub(r'<th(?=[ >])', '<th scope="col"', body)
     title = re.search(r'^# +(.+)$', markdown, re.M)
-    return f'<!doctype html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{html.escape(html.unescape(title[1])) if title else "Report"}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n'
+    return (
+        f'<!doctype html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n<meta '
+        'name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<title>{html.escape(html.unescape(title[1])) if title else "Report"}</title>\n'
+        f'<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n'
+    )
 
 def write_page(
     markdown:str,

@@ -19,23 +19,41 @@ from accelerate.utils import broadcast_object_list
 from .config import Config, PhaseSection
 from .data import SPLITS, DataModule, Source, by_language, check_splits
 from .data_report import data_report, fingerprint, report_table
-from emotion_detection.files import (GateError, InputError, check_output, local_name, lock, new_folder, read_json,
-    user_path, write_json)
+from emotion_detection.files import (
+    GateError,
+    InputError,
+    check_output,
+    local_name,
+    lock,
+    new_folder,
+    read_json,
+    user_path,
+    write_json,
+)
 from .licenses import license_of
 from .model import EmotionClassifier, load_tokenizer, train_tokenizer
-from .trainer import (Training, checkpoints_of, plot_history, processes, remove_checkpoint,
-    train_classifier, training_summary)
+from emotion_detection.trainer import (
+    Training,
+    checkpoints_of,
+    plot_history,
+    processes,
+    remove_checkpoint,
+    train_classifier,
+    training_summary,
+)
 from .trimming import trim_classifier
 
 # %% ../nbs/03_phase1.ipynb #1eebcf62
 def load_phases(
     config:Config,
     token:str|None=None, # Hub token, kept nowhere
-    needs:tuple[str,...]=SPLITS, # Splits that must have rows, see `check_splits`; none to look at data only
+    # Splits that must have rows, see `check_splits`; none to look at data only
+    needs:tuple[str,...]=SPLITS,
 )->tuple[DataModule,DataModule]: # Phase 1, phase 2
     "Load both phases, each without the texts that the other one is tested on."
     one, two = (DataModule(source, token) for source in (config.data.phase1, config.data.phase2))
-    one.keep_out(two.held_out()); two.keep_out(one.held_out())
+    one.keep_out(two.held_out())
+    two.keep_out(one.held_out())
     if needs: check_splits(one, two, needs=needs)
     return one, two
 
@@ -46,8 +64,14 @@ def run_identity(
     two:DataModule,
 )->dict: # Nested, of plain values
     "Everything that the weights of both phases depend on."
-    return {'config': config.model_dump(mode='json', exclude={'export', 'quantization'}), 'processes': processes().num_processes,
-            'data': {f'phase{n}': {s: fingerprint(e) for s,e in dm.splits.items()} for n,dm in ((1, one), (2, two))}}
+    return {
+        'config': config.model_dump(mode='json', exclude={'export', 'quantization'}),
+        'processes': processes().num_processes,
+        'data': {
+            f'phase{n}': {s: fingerprint(e) for s, e in dm.splits.items()}
+            for n, dm in ((1, one), (2, two))
+        },
+    }
 
 def difference(
     a:dict,
@@ -84,7 +108,9 @@ def begun(
     "Is there work of an interrupted run, a checkpoint or a finished phase 1?"
     note = Path(output_dir)/'checkpoints'/'run.json'
     if not note.is_file(): return False
-    return any(note.parent.glob('*/checkpoint-*/seal.json')) or is_done(Path(output_dir)/'phase1_final', run_name(read_json(note)))
+    return any(note.parent.glob('*/checkpoint-*/seal.json')) or is_done(
+        Path(output_dir) / 'phase1_final', run_name(read_json(note))
+    )
 
 # %% ../nbs/03_phase1.ipynb #83eb3d52
 def check_run_id(
@@ -96,13 +122,17 @@ def check_run_id(
         return
     found = read_json(Path(folder)/'training_summary.json').get('run_id')
     if found != run_id:
-        raise GateError(f"{folder} was written by another run ({found}) while this one ({run_id}) trained; train again, in a folder of its own")
+        raise GateError(
+            f"{folder} was written by another run ({found}) while this one ({run_id}) "
+            "trained; train again, in a folder of its own"
+        )
 
 # %% ../nbs/03_phase1.ipynb #b3677554
 _OF_RUN = ('run.json', 'phase1', 'phase2') # In `checkpoints/`
 
 def check_checkpoints(
-    output_dir:str|os.PathLike, # `InputError` when its `checkpoints/` holds what no training of ours made
+    # `InputError` when its `checkpoints/` holds what no training of ours made
+    output_dir:str|os.PathLike,
 ):
     "May a training write its checkpoints there, and remove them at its end?"
     folder = user_path(output_dir)/'checkpoints'
@@ -111,7 +141,10 @@ def check_checkpoints(
     names = [n for n in sorted(os.listdir(folder)) if not n.startswith('run.json.')]
     odd = [n for n in names if n not in _OF_RUN] or [n for n in names if 'run.json' not in names]
     if odd:
-        raise InputError(f"{folder} holds {odd[0]}, which no training of ours left there; move it away, or name another --output_dir")
+        raise InputError(
+            f"{folder} holds {odd[0]}, which no training of ours left there; move it away, or "
+            "name another --output_dir"
+        )
 
 def remove_checkpoints(
     output_dir:str|os.PathLike,
@@ -181,9 +214,15 @@ def open_run(
     folder = Path(output_dir)/'checkpoints'
     note = folder/'run.json'
     if resume and note.is_file() and (found := difference(read_json(note), identity)):
-        raise InputError(f"{folder} belongs to another run: {found.removeprefix('config.')}; go on with the same settings and data, or remove the folder to start anew")
+        raise InputError(
+            f"{folder} belongs to another run: {found.removeprefix('config.')}; go on with "
+            "the same settings and data, or remove the folder to start anew"
+        )
     if not resume and begun(output_dir):
-        raise InputError(f"{folder} belongs to an interrupted run; go on with --resume, or remove the folder to start anew")
+        raise InputError(
+            f"{folder} belongs to an interrupted run; go on with --resume, or remove the "
+            "folder to start anew"
+        )
     processes().wait_for_everyone()  # all have looked before one writes
     if processes().is_main_process:
         if not resume:
@@ -194,16 +233,25 @@ def open_run(
 # %% ../nbs/03_phase1.ipynb #876f6019
 def start_classifier(
     config:Config,
-    texts:dict[str,list[str]], # Training texts of each language: for a tokenizer from scratch, or for the tokens to keep
+    # Training texts of each language: for a tokenizer from scratch, or for the tokens to keep
+    texts:dict[str,list[str]],
     token:str|None=None, # Hub token, kept nowhere
 )->EmotionClassifier:
     "The pretrained encoder that the configuration names, or one from scratch."
     m = config.model
     if not m.name:
-        return EmotionClassifier.from_scratch([t for part in texts.values() for t in part], m.scratch, m.max_length, config.seed)
-    classifier = EmotionClassifier.from_encoder(m.name, m.max_length, m.revision, token, config.seed)
+        return EmotionClassifier.from_scratch(
+            [t for part in texts.values() for t in part], m.scratch, m.max_length, config.seed
+        )
+    classifier = EmotionClassifier.from_encoder(
+        m.name, m.max_length, m.revision, token, config.seed
+    )
     trimming = config.trimming
-    if not trimming.enabled or trimming.when == 'after' or len(classifier.tokenizer) <= trimming.vocab_size:
+    if (
+        not trimming.enabled
+        or trimming.when == 'after'
+        or len(classifier.tokenizer) <= trimming.vocab_size
+    ):
         return classifier
     return trim_classifier(classifier, texts, trimming.vocab_size, trimming.all_characters)
 
@@ -215,7 +263,11 @@ def texts_trained_on(
 )->int: # Of all its epochs; early stopping may make it less
     "How many texts a phase goes through."
     if (section.max_steps or 0) > 0:
-        return section.max_steps*(section.per_device_train_batch_size or 8)*(section.gradient_accumulation_steps or 1)
+        return (
+            section.max_steps
+            * (section.per_device_train_batch_size or 8)
+            * (section.gradient_accumulation_steps or 1)
+        )
     drawn = round(section.replay_fraction*len(replayed.train)) if replayed else 0
     return round((section.num_train_epochs or 3)*(len(data.train) + drawn))
 
@@ -236,14 +288,25 @@ def encoder_of(
     classifier:EmotionClassifier,
 )->dict: # `name` and `commit`, the latter for an encoder from the Hub
     "Where training started from."
-    return {'name': config.model.name or 'from scratch', 'commit': getattr(classifier.model.config, '_commit_hash', None)}
+    return {
+        'name': config.model.name or 'from scratch',
+        'commit': getattr(classifier.model.config, '_commit_hash', None),
+    }
 
 def without_paths(
     config:Config,
 )->Config: # Folders and files of this machine by their names only
     "A configuration that may be published."
-    data = {p: dataclasses.replace(s, source=local_name(s.source), held_out=local_name(s.held_out)) for p,s in (('phase1', config.data.phase1), ('phase2', config.data.phase2))}
-    return config.model_copy(update={'data': config.data.model_copy(update=data), 'model': config.model.model_copy(update={'name': local_name(config.model.name)})})
+    data = {
+        p: dataclasses.replace(s, source=local_name(s.source), held_out=local_name(s.held_out))
+        for p, s in (('phase1', config.data.phase1), ('phase2', config.data.phase2))
+    }
+    return config.model_copy(
+        update={
+            'data': config.data.model_copy(update=data),
+            'model': config.model.model_copy(update={'name': local_name(config.model.name)}),
+        }
+    )
 
 def save_phase(
     run:Training,
@@ -253,15 +316,26 @@ def save_phase(
     **more, # More for `training_summary.json`
 ):
     "Write a complete model folder: weights, config, tokenizer, `training_summary.json`, `learning_curve.png`. In the main process only; all wait for it."
-    licences, public = sorted({license_of(dm.source) for dm in data}), without_paths(config)
+    licences = sorted({license_of(dm.source) for dm in data})
+    public = without_paths(config)
     run.classifier.model.config.emotion_detection |= {'licences': licences}
     if processes().is_main_process:
         with new_folder(folder, 'trained') as new:
             run.classifier.save(new)
-            reports = [data_report(dm) | {k: local_name(getattr(dm.source, k)) for k in ('source', 'held_out')} for dm in data]
-            write_json(new/'training_summary.json', training_summary(run, public, data=reports, encoder=encoder_of(public, run.classifier), **more))
+            reports = [
+                data_report(dm)
+                | {k: local_name(getattr(dm.source, k)) for k in ('source', 'held_out')}
+                for dm in data
+            ]
+            write_json(
+                new / 'training_summary.json',
+                training_summary(
+                    run, public, data=reports, encoder=encoder_of(public, run.classifier), **more
+                ),
+            )
             figure = plot_history(run.history, more.get('phase', 'Learning curve'))[0].figure
-            figure.savefig(new/'learning_curve.png', dpi=120); plt.close(figure)
+            figure.savefig(new/'learning_curve.png', dpi=120)
+            plt.close(figure)
     processes().wait_for_everyone()
 
 # %% ../nbs/03_phase1.ipynb #605d51a0
@@ -269,7 +343,8 @@ def train_phase1(
     config:Config,
     one:DataModule, # Phase 1's data
     output_dir:str|os.PathLike, # `phase1_final/` is made in it
-    two:DataModule|None=None, # Phase 2's data, whose training texts the tokenizer has to know as well
+    # Phase 2's data, whose training texts the tokenizer has to know as well
+    two:DataModule|None=None,
     token:str|None=None, # Hub token for the encoder, kept nowhere
     resume:bool=False, # Go on from the last whole checkpoint
     run_id:str|None=None, # From `open_run`
@@ -279,6 +354,16 @@ def train_phase1(
     both = [dm for dm in (one, two) if dm]
     classifier = start_classifier(config, by_language(both, 'train'), token)
     later = texts_trained_on(config.phase2, two, one) if two else 0
-    run = train_classifier(classifier, one.train, one.validation, config.phase1, config, output_dir, 'phase 1', resume=resume, later=later)
+    run = train_classifier(
+        classifier,
+        one.train,
+        one.validation,
+        config.phase1,
+        config,
+        output_dir,
+        'phase 1',
+        resume=resume,
+        later=later,
+    )
     save_phase(run, output_dir/'phase1_final', config, one, phase='phase1', run_id=run_id)
     return output_dir/'phase1_final'

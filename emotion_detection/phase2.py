@@ -15,8 +15,18 @@ from .data_report import check_counts
 from .decision import shift_decision
 from .files import user_path
 from .model import EmotionClassifier
-from .phase1 import (check_run, check_run_id, is_done, load_phases, open_run, remove_checkpoints,
-    run_identity, run_lock, save_phase, train_phase1)
+from emotion_detection.phase1 import (
+    check_run,
+    check_run_id,
+    is_done,
+    load_phases,
+    open_run,
+    remove_checkpoints,
+    run_identity,
+    run_lock,
+    save_phase,
+    train_phase1,
+)
 from .trainer import processes, train_classifier, trainer_arguments
 
 # %% ../nbs/04_phase2.ipynb #f3c96b4e
@@ -34,17 +44,30 @@ def train_phase2(
     classifier = EmotionClassifier.load(phase1_folder)
     check_run_id(phase1_folder, run_id)
     validation = two.validation + one.validation
-    run = train_classifier(classifier, two.train, validation, config.phase2, config, output_dir, 'phase 2',
-                           pool=one.train, draw=round(config.phase2.replay_fraction*len(one.train)), resume=resume)
+    run = train_classifier(
+        classifier,
+        two.train,
+        validation,
+        config.phase2,
+        config,
+        output_dir,
+        'phase 2',
+        pool=one.train,
+        draw=round(config.phase2.replay_fraction * len(one.train)),
+        resume=resume,
+    )
     more = {}
     if config.shift_decision:
         more['decision'] = shift_decision(run.classifier, validation)
         run.metrics = more['decision'].pop('scores')
-    save_phase(run, output_dir/'final_model', config, one, two, phase='phase2', run_id=run_id, **more)
+    save_phase(
+        run, output_dir / 'final_model', config, one, two, phase='phase2', run_id=run_id, **more
+    )
     return output_dir/'final_model'
 
 # %% ../nbs/04_phase2.ipynb #c5f7d0e6
-TRAINED = {'phase1_final': 'trained', 'final_model': 'trained'} # Folders of a training and their kinds
+# Folders of a training and their kinds
+TRAINED = {'phase1_final': 'trained', 'final_model': 'trained'}
 
 def _train_both(config, one, two, output_dir, token, resume):
     "Phase 1, then phase 2, each unless this run has done it; the folder of the last"
@@ -70,9 +93,11 @@ def train_phases(
     "Load the data, train phase 1, go on with phase 2."
     output_dir = user_path(output_dir)
     for section in (config.phase1, config.phase2):
-        trainer_arguments(section, output_dir, config.seed)  # wrong settings show now, not after phase 1
+        # wrong settings show now, not after phase 1
+        trainer_arguments(section, output_dir, config.seed)
     check_run(output_dir, config, TRAINED)
-    needs = SPLITS if config.export.report else SPLITS[:2]  # missing test texts show now, not after training
+    # missing test texts show now, not after training
+    needs = SPLITS if config.export.report else SPLITS[:2]
     with run_lock(output_dir):
         with processes().main_process_first(): one, two = load_phases(config, token, needs)
         if processes().is_main_process:

@@ -56,7 +56,8 @@ def export_all(
     model_dir:str|os.PathLike, # PyTorch folder
     output_dir:str|os.PathLike, # `onnx/`, `int8/` and `int8_trimmed/` are made in it
     config:Config,
-    *data:DataModule, # Both phases: their validation texts are what INT8 is held against and probabilities are calibrated on
+    # Both phases: their validation texts are what INT8 is held against and probabilities are calibrated on
+    *data:DataModule,
 )->list[Path]: # The folders made
     "PyTorch to ONNX to INT8 to a small vocabulary, as far as the configuration wants."
     model_dir, output_dir, made = user_path(model_dir), user_path(output_dir), []
@@ -67,11 +68,25 @@ def export_all(
         made.append(make(*args[:1], output_dir/name, *args[1:]))
         calibrate_folder(made[-1], *data, target_accuracy=config.export.target_accuracy)
     if not config.export.enabled: return made
-    station('export: PyTorch to ONNX', export_onnx, 'onnx', model_dir, config.export.opset, config.export.tolerance)
+    station(
+        'export: PyTorch to ONNX',
+        export_onnx,
+        'onnx',
+        model_dir,
+        config.export.opset,
+        config.export.tolerance,
+    )
     if not config.quantization.enabled: return made
     station('quantise: ONNX to INT8', quantize_int8, 'int8', made[0], data, config.quantization)
     if trims_after(config) and vocabulary(model_dir) > config.trimming.vocab_size:
-        station('trim: a vocabulary for these languages, then ONNX and INT8 again', trim_and_quantize, 'int8_trimmed', model_dir, data, config)
+        station(
+            'trim: a vocabulary for these languages, then ONNX and INT8 again',
+            trim_and_quantize,
+            'int8_trimmed',
+            model_dir,
+            data,
+            config,
+        )
     return made
 
 # %% ../nbs/07h_pipeline.ipynb #8fddd85c
@@ -92,7 +107,9 @@ def trim_and_quantize(
     texts, dev = (by_language(data, split) for split in ('train', 'validation'))
     with scratch_folder(user_path(output_dir)) as between:
         trimming = config.trimming
-        trimmed = trim_model(model_dir, texts, between/'trimmed', trimming.vocab_size, dev, trimming.all_characters)
+        trimmed = trim_model(
+            model_dir, texts, between / 'trimmed', trimming.vocab_size, dev, trimming.all_characters
+        )
         fp32 = export_onnx(trimmed, between/'onnx', config.export.opset, config.export.tolerance)
         return quantize_int8(fp32, output_dir, data, config.quantization)
 
@@ -109,7 +126,8 @@ def write_cards(
     made = user_path(output_dir)/'behaviour'
     predictors = {name: EmotionPredictor(folder) for name,folder in folders.items()}
     write_behaviour(judge_suite(predictors), made)
-    note_made(output_dir, *(f'behaviour/{f.name}' for f in made.iterdir()))  # when it lies in a report
+    # when it lies in a report
+    note_made(output_dir, *(f'behaviour/{f.name}' for f in made.iterdir()))
     behaviour = read_json(made/'behaviour.json')
     for name,folder in folders.items(): write_card(folder, report, behaviour, name)
 
@@ -122,10 +140,18 @@ def report_all(
     report = write_report(evaluate_folders(folders, *data), Path(output_dir)/'report', *data)
     write_cards({f.name: f for f in folders}, report, output_dir)
     texts = [t for dm in data for t in dm.test.text[:30]]
-    fewer = {f'f1_classes_{lang}': len(labels) for lang,labels in report['f1_classes'].items() if len(labels) < len(LABELS)}
+    fewer = {
+        f'f1_classes_{lang}': len(labels)
+        for lang, labels in report['f1_classes'].items()
+        if len(labels) < len(LABELS)
+    }
     rows = []
     for folder,model in zip(folders, report['models']):
-        f1 = {name: score[0] for name,score in model['scores'].items() if name.startswith('macro_f1_')}
+        f1 = {
+            name: score[0]
+            for name, score in model['scores'].items()
+            if name.startswith('macro_f1_')
+        }
         ms = ms_per_text(EmotionPredictor(folder), texts)
         rows.append({'folder': model['name'], 'MB': model['mb']} | f1 | fewer | {'ms_per_text': ms})
     return pd.DataFrame(rows).set_index('folder')
@@ -136,14 +162,18 @@ def planned_folders(
 )->dict[str,str]: # Name to kind, see `check_output`
     "The folders that a run may make."
     folders = TRAINED | exported_folders(config)
-    return folders | ({'report': 'report', 'behaviour': 'behaviour'} if config.export.report else {})
+    return folders | (
+        {'report': 'report', 'behaviour': 'behaviour'} if config.export.report else {}
+    )
 
 def run_pipeline(
     config:Config,
-    output_dir:str|os.PathLike='outputs', # The folders are made in it; folders of an earlier run are replaced one by one
+    # The folders are made in it; folders of an earlier run are replaced one by one
+    output_dir:str|os.PathLike='outputs',
     token:str|None=None, # Hub token, kept nowhere
     resume:bool=False, # Go on where an interrupted run stopped
-    sources:tuple|list=(), # More that is read and must not be replaced, such as the configuration's file
+    # More that is read and must not be replaced, such as the configuration's file
+    sources:tuple|list=(),
 )->pd.DataFrame|None: # See `report_all`; only `MB` with `export.report=false`; `None` in all processes but the main one
     "Train both phases, export, quantise, trim, evaluate and describe."
     output_dir = user_path(output_dir)
@@ -152,7 +182,11 @@ def run_pipeline(
         final, one, two = train_phases(config, output_dir, token, resume)
         if not end_processes():
             return
-        folders = [output_dir/'phase1_final', final, *export_all(final, output_dir, config, one, two)]
+        folders = [
+            output_dir / 'phase1_final',
+            final,
+            *export_all(final, output_dir, config, one, two),
+        ]
         if config.export.report:
             return report_all(folders, output_dir, one, two)
     sizes = {'folder': [f.name for f in folders], 'MB': [*map(folder_mb, folders)]}

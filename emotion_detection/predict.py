@@ -19,7 +19,15 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from tokenizers import Encoding, Tokenizer
-from .artefact import MANIFEST, Snapshot, as_snapshot, check_hashes, check_sizes, read_canary, read_manifest
+from emotion_detection.artefact import (
+    MANIFEST,
+    Snapshot,
+    as_snapshot,
+    check_hashes,
+    check_sizes,
+    read_canary,
+    read_manifest,
+)
 from .data_mapping import ID2LABEL, LABELS
 from .files import InputError, Unreadable, refuse_pointers, require, require_files
 from .runtime import HeldGraph, OnnxModel, cpu_count, cpu_facts, find_onnx, forks
@@ -36,7 +44,8 @@ def load_tokenizer(
     files = as_snapshot(folder)
     content = files['tokenizer.json'].read()
     try: tok = Tokenizer.from_buffer(content)
-    except Exception as e: raise InputError(f"{files.shown/'tokenizer.json'} is not a tokenizer ({e})") from None
+    except Exception as e:
+        raise InputError(f"{files.shown/'tokenizer.json'} is not a tokenizer ({e})") from None
     tok.no_padding()
     tok.enable_truncation(max_length, stride=overlap)
     return tok
@@ -47,28 +56,38 @@ def torch_backend(
 )->Callable: # Called as an `OnnxModel`
     "Run a model with PyTorch, which is imported here and nowhere else on this page."
     files, made = as_snapshot(folder), forks()
-    for module in ('torch', 'transformers', 'sentencepiece'): require(module, 'train', f'{files}, a PyTorch model,')
+    for module in ('torch', 'transformers', 'sentencepiece'):
+        require(module, 'train', f'{files}, a PyTorch model,')
     from emotion_detection.model import EmotionClassifier
     held = [files[name] for name in ('config.json', 'model.safetensors', 'tokenizer.json')]
     logits = EmotionClassifier.load(files.folder).logits
-    if not all(f.in_place() and f.intact() for f in held): raise InputError(f"{files} was changed while it was opened; open it again")
+    if not all(f.in_place() and f.intact() for f in held):
+        raise InputError(f"{files} was changed while it was opened; open it again")
     def run(input_ids, attention_mask, alone=False):
-        if forks() != made: raise InputError(f"{files}, a PyTorch model, was opened before this process was forked; open it in here, or send the predictor pickled")
+        if forks() != made:
+            raise InputError(
+                f"{files}, a PyTorch model, was opened before this process was forked; open "
+                "it in here, or send the predictor pickled"
+            )
         return logits(input_ids, attention_mask)
     return run
 
 # %% ../nbs/05a_predict.ipynb #ff9e6fe2
 def find_model(
     folder:str|os.PathLike, # Model folder
-    onnx:bool|None=None, # `True`: it must be ONNX; `False`: it must be PyTorch; `None`: whichever it is
+    # `True`: it must be ONNX; `False`: it must be PyTorch; `None`: whichever it is
+    onnx:bool|None=None,
 )->Path|None: # The `.onnx` file; `None` for a PyTorch model
     "Which model of a folder to open; `InputError` when it has none."
     path = None if onnx is False else find_onnx(folder)
     if path is None and onnx is not False and (Path(folder)/MANIFEST).is_file():
         check_sizes(folder, read_manifest(folder))  # it had one
     if path is None and onnx:
-        raise InputError(f"{folder} has no .onnx file; make one with `emotion export`, or leave --onnx out")
-    if path is None: require_files(folder, 'config.json', 'model.safetensors', 'tokenizer.json', kind='model')
+        raise InputError(
+            f"{folder} has no .onnx file; make one with `emotion export`, or leave --onnx out"
+        )
+    if path is None:
+        require_files(folder, 'config.json', 'model.safetensors', 'tokenizer.json', kind='model')
     return path
 
 # %% ../nbs/05a_predict.ipynb #4a7eecb3
@@ -90,11 +109,18 @@ def ask_canary(
 )->list[dict]: # Per text: `text`, `same_tokens`, `label`, `fp32_label`, `gap` (largest difference of a probability)
     "Ask a model what the FP32 model was asked when the folder was made."
     rows = []
-    for text,ids,expected in list(zip(canary['texts'], canary['input_ids'], canary['probs']))[:count]:
+    for text, ids, expected in list(zip(canary['texts'], canary['input_ids'], canary['probs']))[
+        :count
+    ]:
         now = np.array([tokenizer.encode(normalise(text)).ids])
         probs = softmax(backend(now, np.ones_like(now), alone=True)[0])
-        rows.append({'text': text, 'same_tokens': now[0].tolist() == ids, 'label': LABELS[int(probs.argmax())], 'fp32_label': LABELS[int(np.argmax(expected))],
-                     'gap': float(np.abs(probs - expected).max())})
+        rows.append({
+            'text': text,
+            'same_tokens': now[0].tolist() == ids,
+            'label': LABELS[int(probs.argmax())],
+            'fp32_label': LABELS[int(np.argmax(expected))],
+            'gap': float(np.abs(probs - expected).max()),
+        })
     return rows
 
 # %% ../nbs/05a_predict.ipynb #690f2fcd
@@ -105,11 +131,22 @@ def judge_canary(
 )->str|None: # What is wrong, to follow the folder's name; `None` when all is well
     "The first answer that is not the one expected, and the likely reason."
     for r in rows:
-        if not r['same_tokens']: return f"cuts {r['text'][:40]!r} into other tokens than when it was made (tokenizers {made_with.get('tokenizers')} then); install that version"
+        if not r['same_tokens']:
+            return (
+                f"cuts {r['text'][:40]!r} into other tokens than when it was made (tokenizers "
+                f"{made_with.get('tokenizers')} then); install that version"
+            )
         if not r['gap'] <= tolerance:
             chip = cpu_facts()
-            why = f"made with onnxruntime {made_with.get('onnxruntime')}; this CPU has {chip['int8'] or 'no INT8'} instructions"
-            return f"does not answer as it did when it was made: for {r['text'][:40]!r} a probability differs from FP32 by {r['gap']:.3f}, and {tolerance:.3f} was allowed ({why})"
+            why = (
+                f"made with onnxruntime {made_with.get('onnxruntime')}; this CPU has "
+                f"{chip['int8'] or 'no INT8'} instructions"
+            )
+            return (
+                f"does not answer as it did when it was made: for {r['text'][:40]!r} a "
+                f"probability differs from FP32 by {r['gap']:.3f}, and {tolerance:.3f} was "
+                f"allowed ({why})"
+            )
 
 # %% ../nbs/05a_predict.ipynb #c58f4d35
 def load_facts(
@@ -121,8 +158,16 @@ def load_facts(
     files = as_snapshot(folder)
     config = files['config.json'].json()
     named = [n for n in ('config.json', 'training_summary.json') if n in files]
-    facts = {'labels': list((config.get('id2label') or {}).values()), 'max_length': 128, 'licences': []}
-    return facts | {'sha256': ''.join(files[n].digest() for n in named)} | config.get('emotion_detection', {})
+    facts = {
+        'labels': list((config.get('id2label') or {}).values()),
+        'max_length': 128,
+        'licences': [],
+    }
+    return (
+        facts
+        | {'sha256': ''.join(files[n].digest() for n in named)}
+        | config.get('emotion_detection', {})
+    )
 
 # %% ../nbs/05a_predict.ipynb #2fd7f1b5
 MODES, LONG = ('deterministic', 'throughput'), ('truncate', 'windows')
@@ -130,30 +175,50 @@ MODES, LONG = ('deterministic', 'throughput'), ('truncate', 'windows')
 class EmotionPredictor:
     "Answers for texts: `predictor(text)`, `predictor(list)`, `predictor(table)` or `predictor.stream(iterable)`. May be called from several threads."
     def __init__(self,
-        folder:str|os.PathLike, # Model folder; `InputError` when it is none, or a file is missing, damaged or of another model
+        # Model folder; `InputError` when it is none, or a file is missing, damaged or of another model
+        folder:str|os.PathLike,
         onnx:bool|None=None, # See `find_model`
-        threads:int|None=None, # For a text alone, and of many, texts at a time; default: the processors this process may use
-        mode:str='deterministic', # Or `throughput`: batches by length, whose answers depend a little on the other texts
-        long:str='truncate', # Texts of more than `max_length` tokens are cut; `windows` reads all of them in overlapping windows
-        abstain_below:float|None=None, # Confidence under which `label` is `None`; default: the folder's own, usually none
+        # For a text alone, and of many, texts at a time; default: the processors this process may use
+        threads:int|None=None,
+        # Or `throughput`: batches by length, whose answers depend a little on the other texts
+        mode:str='deterministic',
+        # Texts of more than `max_length` tokens are cut; `windows` reads all of them in overlapping windows
+        long:str='truncate',
+        # Confidence under which `label` is `None`; default: the folder's own, usually none
+        abstain_below:float|None=None,
         allow_mismatch:bool=False, # Warn instead of refusing a folder that is not as it was made
     ):
-        self.options = dict(onnx=onnx, threads=threads, mode=mode, long=long, abstain_below=abstain_below, allow_mismatch=allow_mismatch)
+        self.options = dict(
+            onnx=onnx,
+            threads=threads,
+            mode=mode,
+            long=long,
+            abstain_below=abstain_below,
+            allow_mismatch=allow_mismatch,
+        )
         for name,value,known in (('mode', mode, MODES), ('long', long, LONG)):
-            if value not in known: raise InputError(f"{name} is {value!r}; give one of {', '.join(known)}")
-        if abstain_below is not None and not 0 <= abstain_below <= 1: raise InputError(f"abstain_below is {abstain_below}; give a probability from 0 to 1")
-        if threads is not None and threads < 1: raise InputError(f"threads is {threads}; give a number of at least 1, or leave it out")
+            if value not in known:
+                raise InputError(f"{name} is {value!r}; give one of {', '.join(known)}")
+        if abstain_below is not None and not 0 <= abstain_below <= 1:
+            raise InputError(f"abstain_below is {abstain_below}; give a probability from 0 to 1")
+        if threads is not None and threads < 1:
+            raise InputError(f"threads is {threads}; give a number of at least 1, or leave it out")
         self.files = Snapshot(require_files(folder, 'config.json', 'tokenizer.json'))
         self.folder = self.files.folder
         refuse_pointers(self.folder)
         self.graph = find_model(self.folder, onnx)
         self.facts = self._facts()
-        self.max_length, self.licences = self.facts['max_length'], self.facts['licences']
+        self.max_length = self.facts['max_length']
+        self.licences = self.facts['licences']
         calibration = self.facts.get('calibration') or {}
         self.temperature = calibration.get('temperature', 1.)
-        self.abstain_below = calibration.get('abstain_below') if abstain_below is None else abstain_below
+        self.abstain_below = (
+            calibration.get('abstain_below') if abstain_below is None else abstain_below
+        )
         self.overlap = (self.max_length-2)//4 if long=='windows' else 0
-        self.threads, self._pools, self._as_listed = threads or cpu_count(), {}, 'files' in self.facts
+        self.threads = threads or cpu_count()
+        self._pools = {}
+        self._as_listed = 'files' in self.facts
         self.canary = None
         self._open()
         self.check_canary(4)
@@ -164,7 +229,8 @@ class EmotionPredictor:
 def _refuse(self:EmotionPredictor, why, way_out=''):
     "Unless the user takes the folder as it is"
     if isinstance(why, Unreadable): raise why  # no wish of the user's makes it readable
-    if not self.options['allow_mismatch']: raise InputError(f"{why}{way_out}; --allow_mismatch takes it as it is") from None
+    if not self.options['allow_mismatch']:
+        raise InputError(f"{why}{way_out}; --allow_mismatch takes it as it is") from None
     warnings.warn(f"{why}; it is used all the same")
 
 @patch
@@ -177,9 +243,15 @@ def _facts(self:EmotionPredictor):
         self._refuse(e)
         facts = load_facts(self.files, False)
     if facts['labels'] != list(LABELS):
-        raise InputError(f"{self.files} was not made by this project: its labels are {facts['labels']}, not {list(LABELS)}")
+        raise InputError(
+            f"{self.files} was not made by this project: its labels are {facts['labels']}, "
+            f"not {list(LABELS)}"
+        )
     if (made_with := facts.get('normaliser_version')) != NORMALISER_VERSION:
-        warnings.warn(f"{self.files} was trained on texts of normaliser version {made_with}, this is version {NORMALISER_VERSION}; its scores may differ from those reported")
+        warnings.warn(
+            f"{self.files} was trained on texts of normaliser version {made_with}, this is "
+            f"version {NORMALISER_VERSION}; its scores may differ from those reported"
+        )
     return facts
 
 # %% ../nbs/05a_predict.ipynb #7c8d9e0a
@@ -241,12 +313,14 @@ def _windows(self:EmotionPredictor, text):
 def _run(self:EmotionPredictor, windows, alone, batch_size=8):
     "Logits of windows: alone, or in batches of like length"
     if self.options['mode'] == 'deterministic': batch_size = 1
-    order, out = sorted(range(len(windows)), key=lambda i: len(windows[i])), [None]*len(windows)
+    order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
+    out = [None]*len(windows)
     for batch in (order[i:i+batch_size] for i in range(0, len(order), batch_size)):
         T = max(len(windows[i]) for i in batch)
         ids = np.ones((len(batch), T), dtype=np.int64)      # (B, T)
         mask = np.zeros_like(ids)
-        for row,i in enumerate(batch): ids[row,:len(windows[i])], mask[row,:len(windows[i])] = windows[i], 1
+        for row,i in enumerate(batch):
+            ids[row,:len(windows[i])], mask[row,:len(windows[i])] = windows[i], 1
         for i,logits in zip(batch, self.backend(ids, mask, alone)): out[i] = logits  # (K,)
     return out
 
@@ -258,7 +332,13 @@ def _probs(self:EmotionPredictor, texts, temperature, alone=False):
     logits = iter(self._run([w for windows,_,_ in parts for w in windows], alone))
     for windows,tokens,cut in parts:
         probs = softmax([next(logits) for _ in windows], temperature)       # (windows, K)
-        yield np.average(probs, axis=0, weights=[len(w) for w in windows]) if len(windows) > 1 else probs[0], tokens, cut
+        yield (
+            np.average(probs, axis=0, weights=[len(w) for w in windows])
+            if len(windows) > 1
+            else probs[0],
+            tokens,
+            cut,
+        )
 
 @patch
 def _answers(self:EmotionPredictor, texts, alone=False):
@@ -267,15 +347,22 @@ def _answers(self:EmotionPredictor, texts, alone=False):
     for text,(probs,tokens,cut) in zip(texts, self._probs(texts, self.temperature, alone)):
         best = int(probs.argmax())
         sure = self.abstain_below is None or probs[best] >= self.abstain_below
-        out.append({'text': text, 'label': LABELS[best] if sure else None, 'score': round(float(probs[best]), 6),
-                    'scores': {l: round(float(p), 6) for l,p in zip(LABELS, probs)}, 'tokens': tokens, 'truncated': cut})
+        out.append({
+            'text': text,
+            'label': LABELS[best] if sure else None,
+            'score': round(float(probs[best]), 6),
+            'scores': {l: round(float(p), 6) for l, p in zip(LABELS, probs)},
+            'tokens': tokens,
+            'truncated': cut,
+        })
     return out
 
 # %% ../nbs/05a_predict.ipynb #a7cce482
 @patch(as_prop=True)
 def pool(self:EmotionPredictor):
     "Threads, made at first use, and anew in a process that was forked, where the old ones do not exist"
-    if (n := forks()) not in self._pools: self._pools.setdefault(n, ThreadPoolExecutor(self.threads))
+    if (n := forks()) not in self._pools:
+        self._pools.setdefault(n, ThreadPoolExecutor(self.threads))
     return self._pools[n]
 
 @patch
@@ -284,7 +371,8 @@ def _in_order(self:EmotionPredictor, work, texts, group):
     texts, ahead = _checked(texts), deque()
     def first():
         part, submitted, future = ahead.popleft()
-        return future.result() if submitted == forks() else work(part)  # after a fork nobody works on it
+        # after a fork nobody works on it
+        return future.result() if submitted == forks() else work(part)
     while part := list(itertools.islice(texts, group)):
         ahead.append((part, forks(), self.pool.submit(work, part)))
         if len(ahead) > 2*self.threads: yield from first()
@@ -293,7 +381,10 @@ def _in_order(self:EmotionPredictor, work, texts, group):
 def _checked(texts):
     "Texts, up to the first that is none"
     for i,text in enumerate(texts):
-        if not isinstance(text, str): raise TypeError(f"text must be a str, not {type(text).__name__}: number {i} is {text!r:.60}")
+        if not isinstance(text, str):
+            raise TypeError(
+                f"text must be a str, not {type(text).__name__}: number {i} is {text!r:.60}"
+            )
         yield text
 
 # %% ../nbs/05a_predict.ipynb #8d9e0f1b
@@ -318,17 +409,24 @@ def probs(self:EmotionPredictor,
 # %% ../nbs/05a_predict.ipynb #314e192b
 @patch
 def __call__(self:EmotionPredictor,
-    texts, # One text; an iterable of texts; or a table with a column of texts. `TypeError` for anything in it that is no `str`
+    # One text; an iterable of texts; or a table with a column of texts. `TypeError` for anything in it that is no `str`
+    texts,
     text_column:str='text', # Of a table
     prefix:str='', # Of the columns that a table gets
 )->dict|list[dict]: # Per text: `text`, `label`, `score`, `scores`, `tokens` (special ones excluded), `truncated`; of a table, see `with_answers`
     "Answer one text with a dict, many with a list, a table with columns."
     if isinstance(texts, str): return self._answers([texts], alone=True)[0]
     if is_table(texts):
-        answers = EmotionPredictor.__call__(self, table_texts(texts, text_column))  # not `self(…)`: Ray wraps that, and would wait for itself
+        # not `self(…)`: Ray wraps that, and would wait for itself
+        answers = EmotionPredictor.__call__(self, table_texts(texts, text_column))
         return with_answers(texts, answers, prefix)
-    texts, most = list(refuse_one(texts, 'predictor')), 8 if self.options['mode']=='deterministic' else 256
-    return list(self._in_order(self._answers, texts, min(most, max(1, math.ceil(len(texts)/self.threads)))))
+    texts = list(refuse_one(texts, 'predictor'))
+    most = 8 if self.options['mode']=='deterministic' else 256
+    return list(
+        self._in_order(
+            self._answers, texts, min(most, max(1, math.ceil(len(texts) / self.threads)))
+        )
+    )
 
 # %% ../nbs/05a_predict.ipynb #112e9630
 def _file_marks(folder):
@@ -348,7 +446,10 @@ def reopen_predictor(
 )->EmotionPredictor: # The same one for every task of a process
     "What a pickled predictor becomes; `InputError` when the folder has changed."
     predictor = _opened(folder, options, _file_marks(folder))
-    if predictor.identity != sha256: raise InputError(f"{folder} is not the model that was sent to this process: it has changed since")
+    if predictor.identity != sha256:
+        raise InputError(
+            f"{folder} is not the model that was sent to this process: it has changed since"
+        )
     return predictor
 
 # %% ../nbs/05a_predict.ipynb #9e0f1a2c
@@ -357,7 +458,8 @@ def identity(self:EmotionPredictor)->str:
     "What tells this model from others: the manifest's hash, which covers all files, or the hashes of what was opened"
     if self._as_listed: return self.facts['sha256']
     held = list(self.files.held.values())
-    if not all(f.intact() for f in held): raise InputError(f"{self.files} was written to since it was opened; open it again")
+    if not all(f.intact() for f in held):
+        raise InputError(f"{self.files} was written to since it was opened; open it again")
     return self.facts['sha256'] + ''.join(f.digest() for f in held)
 
 @patch

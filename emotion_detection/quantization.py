@@ -28,7 +28,13 @@ from onnx.helper import make_node, make_tensor_value_info
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.onnx_model import ONNXModel
 from tqdm.auto import tqdm
-from .artefact import MANIFEST, check_files, read_canary, read_manifest, write_manifest
+from emotion_detection.artefact import (
+    MANIFEST,
+    check_files,
+    read_canary,
+    read_manifest,
+    write_manifest,
+)
 from .config import QuantizationSection
 from .data import DataModule, Examples
 from .data_mapping import LABELS
@@ -54,11 +60,17 @@ def weight_nodes(
     op_types:tuple=('MatMul','Gather'),
 )->dict[str,int]: # Name of a node to the number of its weights
     "The nodes whose weights can become INT8: products with a matrix, and look-ups in a table of at least `MIN_ROWS` rows."
-    shapes, found = {t.name: t.dims for t in model.graph.initializer if t.data_type==TensorProto.FLOAT and len(t.dims)==2}, {}
+    shapes = {
+        t.name: t.dims
+        for t in model.graph.initializer
+        if t.data_type == TensorProto.FLOAT and len(t.dims) == 2
+    }
+    found = {}
     for n in model.graph.node:
         if n.op_type not in op_types: continue
         shape = shapes.get(n.input[{'MatMul': 1, 'Gather': 0}[n.op_type]])
-        if shape and (n.op_type=='MatMul' or shape[0] >= MIN_ROWS and shape[1] > 1): found[n.name] = int(np.prod(shape))
+        if shape and (n.op_type=='MatMul' or shape[0] >= MIN_ROWS and shape[1] > 1):
+            found[n.name] = int(np.prod(shape))
     return found
 
 # %% ../nbs/06_quantization.ipynb #5187fedb
@@ -70,15 +82,27 @@ def quantize_tables(
     graph, new, old = model.graph, [], set()
     tables = {t.name: t for t in graph.initializer}
     for node in graph.node:
-        if node.op_type != 'Gather' or node.name not in nodes: new.append(node); continue
+        if node.op_type != 'Gather' or node.name not in nodes:
+            new.append(node)
+            continue
         (table, ids), out, name = node.input, node.output[0], node.name
         old.add(table)
         w = numpy_helper.to_array(tables[table])                            # (V, H)
         scale = np.maximum(abs(w).max(1, keepdims=True), 1e-30)/127         # (V, 1)
-        graph.initializer.extend([numpy_helper.from_array(np.rint(w/scale).astype(np.int8), table+'_quantized'), numpy_helper.from_array(scale, table+'_scale')])
-        new += [make_node('Gather', [table+'_quantized', ids], [out+'_quantized'], name+'_quant'), make_node('Cast', [out+'_quantized'], [out+'_cast'], name+'_cast', to=TensorProto.FLOAT),
-                make_node('Gather', [table+'_scale', ids], [out+'_scale'], name+'_scale'), make_node('Mul', [out+'_cast', out+'_scale'], [out], name+'_mul')]
-    del graph.node[:]; graph.node.extend(new)
+        graph.initializer.extend([
+            numpy_helper.from_array(np.rint(w / scale).astype(np.int8), table + '_quantized'),
+            numpy_helper.from_array(scale, table + '_scale'),
+        ])
+        new += [
+            make_node('Gather', [table + '_quantized', ids], [out + '_quantized'], name + '_quant'),
+            make_node(
+                'Cast', [out + '_quantized'], [out + '_cast'], name + '_cast', to=TensorProto.FLOAT
+            ),
+            make_node('Gather', [table + '_scale', ids], [out + '_scale'], name + '_scale'),
+            make_node('Mul', [out + '_cast', out + '_scale'], [out], name + '_mul'),
+        ]
+    del graph.node[:]
+    graph.node.extend(new)
     old -= {i for n in new for i in n.input}
     for i in reversed(range(len(graph.initializer))):
         if graph.initializer[i].name in old: del graph.initializer[i]
@@ -91,12 +115,22 @@ def quantize_file(
     options:QuantizationSection,
 ):
     "Quantise some nodes of a graph: tables by row, matrices with ONNX Runtime."
-    graph = onnx.ModelProto(); graph.CopyFrom(model)
+    graph = onnx.ModelProto()
+    graph.CopyFrom(model)
     quantize_tables(graph, nodes)
-    logging.disable(logging.WARNING)  # it advises a pre-processing that fuses the graph: slower here, and it fails without shapes
+    # it advises a pre-processing that fuses the graph: slower here, and it fails without shapes
+    logging.disable(logging.WARNING)
     try:
-        quantize_dynamic(graph, str(target), op_types_to_quantize=['MatMul'], nodes_to_exclude=[n for n in weight_nodes(graph, ['MatMul']) if n not in nodes], per_channel=options.per_channel,
-            reduce_range=options.reduce_range, weight_type=QuantType.QInt8, extra_options={'MatMulConstBOnly': True, 'DefaultTensorType': TensorProto.FLOAT})
+        quantize_dynamic(
+            graph,
+            str(target),
+            op_types_to_quantize=['MatMul'],
+            nodes_to_exclude=[n for n in weight_nodes(graph, ['MatMul']) if n not in nodes],
+            per_channel=options.per_channel,
+            reduce_range=options.reduce_range,
+            weight_type=QuantType.QInt8,
+            extra_options={'MatMulConstBOnly': True, 'DefaultTensorType': TensorProto.FLOAT},
+        )
     finally: logging.disable(logging.NOTSET)
 
 # %% ../nbs/06_quantization.ipynb #93b25421
@@ -119,9 +153,22 @@ def progress(
 )->Iterator: # The same items
     "A bar on a terminal when it takes longer, a line now and then elsewhere; on stderr."
     said = time.time()
-    for n,item in enumerate(tqdm(items, desc, total, file=sys.stderr, leave=False, delay=2, disable=None if desc else True), 1):
+    for n, item in enumerate(
+        tqdm(
+            items,
+            desc,
+            total,
+            file=sys.stderr,
+            leave=False,
+            delay=2,
+            disable=None if desc else True,
+        ),
+        1,
+    ):
         yield item
-        if desc and not sys.stderr.isatty() and time.time()-said > every: said = time.time(); say(f'{desc}: {n}/{total}')
+        if desc and not sys.stderr.isatty() and time.time()-said > every:
+            said = time.time()
+            say(f'{desc}: {n}/{total}')
 
 def say(
     message:str, # One line
@@ -139,14 +186,23 @@ def graph_probs(
     session = open_session(path)
     names = [i.name for i in session.get_inputs()]
     def probs(token_ids, in_fp32=(), desc=None):
-        switches = {n: np.array(n.removeprefix(SWITCH) not in in_fp32) for n in names if n.startswith(SWITCH)}
+        switches = {
+            n: np.array(n.removeprefix(SWITCH) not in in_fp32)
+            for n in names
+            if n.startswith(SWITCH)
+        }
         def one(ids):
             ids = np.array([ids], dtype=np.int64)                                    # (1, T)
-            given = {'input_ids': ids, 'attention_mask': np.ones_like(ids), 'token_type_ids': np.zeros_like(ids)} | switches
+            given = {
+                'input_ids': ids,
+                'attention_mask': np.ones_like(ids),
+                'token_type_ids': np.zeros_like(ids),
+            } | switches
             logits = session.run(['logits'], {n: given[n] for n in names})[0][0]     # (K,)
             e = np.exp(logits.astype(np.float64) - logits.max())
             return e/e.sum()
-        with ThreadPoolExecutor(cpu_count()) as pool: return np.array(list(progress(pool.map(one, token_ids), desc, len(token_ids))))
+        with ThreadPoolExecutor(cpu_count()) as pool:
+            return np.array(list(progress(pool.map(one, token_ids), desc, len(token_ids))))
     return probs
 
 # %% ../nbs/06_quantization.ipynb #9b7f46bd
@@ -174,9 +230,20 @@ def compare_probs(
     moved = np.nan_to_num(abs(fp32-int8).max(1), nan=1.)
     same = (fp32.argmax(1)==int8.argmax(1)) & np.isfinite(fp32+int8).all(1)
     scores = emotion_scores(labels, fp32.argmax(1))
-    before, after = scores['macro_f1'], emotion_scores(labels, int8.argmax(1))['macro_f1']
-    return {'texts': len(same), 'changed': int((~same).sum()), 'agreement': float(same.mean()), 'f1_fp32': float(before), 'f1_int8': float(after), 'f1_drop': float(before-after), 'f1_classes': scores['f1_classes'],
-            'one_text': one_text_drop(labels, fp32.argmax(1)), 'largest': float(moved.max()), 'median': float(np.median(moved))}
+    before = scores['macro_f1']
+    after = emotion_scores(labels, int8.argmax(1))['macro_f1']
+    return {
+        'texts': len(same),
+        'changed': int((~same).sum()),
+        'agreement': float(same.mean()),
+        'f1_fp32': float(before),
+        'f1_int8': float(after),
+        'f1_drop': float(before - after),
+        'f1_classes': scores['f1_classes'],
+        'one_text': one_text_drop(labels, fp32.argmax(1)),
+        'largest': float(moved.max()),
+        'median': float(np.median(moved)),
+    }
 
 # %% ../nbs/06_quantization.ipynb #0c465c09
 def gate_failure(
@@ -186,16 +253,24 @@ def gate_failure(
     "What the gate has against these figures."
     for lang,f in figures.items():
         if f['changed'] > 1 and not f['agreement'] >= options.min_agreement:
-            return f"INT8 agrees with FP32 on {100*f['agreement']:.2f} % of the {lang} dev texts and {100*options.min_agreement:.4g} % are needed"
+            return (
+                f"INT8 agrees with FP32 on {100 * f['agreement']:.2f} % of the {lang} dev texts "
+                f"and {100 * options.min_agreement:.4g} % are needed"
+            )
     for lang,f in figures.items():
         if not f['f1_drop'] <= max(options.max_f1_drop, f['one_text']):
-            return f"INT8 loses {100*f['f1_drop']:.2f} points of {f1_name(f.get('f1_classes', len(LABELS)))} on the {lang} dev texts and at most {100*max(options.max_f1_drop, f['one_text']):.3g} may be lost"
+            return (
+                f"INT8 loses {100 * f['f1_drop']:.2f} points of "
+                f"{f1_name(f.get('f1_classes', len(LABELS)))} on the {lang} dev texts and at "
+                f"most {100 * max(options.max_f1_drop, f['one_text']):.3g} may be lost"
+            )
 
 # %% ../nbs/06_quantization.ipynb #13da3ee1
 @dataclass
 class Gate:
     "FP32's answers to the validation texts of each language, to hold INT8 against."
-    dev:dict # Language to token ids of `N` texts, their class ids `(N,)`, FP32's probabilities `(N, K)`
+    # Language to token ids of `N` texts, their class ids `(N,)`, FP32's probabilities `(N, K)`
+    dev:dict
     options:QuantizationSection
 
     def measure(self,
@@ -203,7 +278,10 @@ class Gate:
         desc:str|None='INT8', # See `progress`
     )->dict[str,dict]: # Language to `compare_probs`
         "Compare a graph with FP32."
-        return {lang: compare_probs(labels, fp32, probs(ids, desc=desc and f'{desc}, {lang}')) for lang,(ids,labels,fp32) in self.dev.items()}
+        return {
+            lang: compare_probs(labels, fp32, probs(ids, desc=desc and f'{desc}, {lang}'))
+            for lang, (ids, labels, fp32) in self.dev.items()
+        }
 
     def failure(self, figures): return gate_failure(figures, self.options)
 
@@ -212,19 +290,36 @@ class Gate:
     ): # With every so-manieth text of this one
         "A smaller gate."
         take = lambda part, at: [part[i] for i in at] if isinstance(part, list) else part[at]
-        at = {lang: np.unique(np.linspace(0, len(dev[1])-1, n).round().astype(int)) for lang,dev in self.dev.items()}
-        return Gate({lang: tuple(take(part, at[lang]) for part in dev) for lang,dev in self.dev.items()}, self.options)
+        at = {
+            lang: np.unique(np.linspace(0, len(dev[1]) - 1, n).round().astype(int))
+            for lang, dev in self.dev.items()
+        }
+        return Gate(
+            {lang: tuple(take(part, at[lang]) for part in dev) for lang, dev in self.dev.items()},
+            self.options,
+        )
 
 # %% ../nbs/06_quantization.ipynb #f318a8b5
 def open_gate(
     onnx_dir:str|os.PathLike, # FP32 ONNX folder
-    data:tuple[DataModule,...], # One or more data sets, languages may repeat; `InputError` when there are no validation texts
+    # One or more data sets, languages may repeat; `InputError` when there are no validation texts
+    data:tuple[DataModule,...],
     options:QuantizationSection,
 )->Gate:
     "Ask FP32 about the validation texts."
-    if not data: raise InputError("INT8 is only kept if it answers as FP32 does, which takes labelled texts: give data with a validation split, in each language")
-    if lacking := [dm.source.source for dm in data if not len(dm.validation)]: raise InputError(f"{lacking[0]} has no validation texts to compare INT8 and FP32 on")
-    tokenizer = load_tokenizer(onnx_dir, read_json(Path(onnx_dir)/'config.json').get('emotion_detection', {}).get('max_length', 128))
+    if not data:
+        raise InputError(
+            "INT8 is only kept if it answers as FP32 does, which takes labelled texts: give "
+            "data with a validation split, in each language"
+        )
+    if lacking := [dm.source.source for dm in data if not len(dm.validation)]:
+        raise InputError(f"{lacking[0]} has no validation texts to compare INT8 and FP32 on")
+    tokenizer = load_tokenizer(
+        onnx_dir,
+        read_json(Path(onnx_dir) / 'config.json')
+        .get('emotion_detection', {})
+        .get('max_length', 128),
+    )
     probs, dev = graph_probs(find_onnx(onnx_dir)), {}
     for lang in dict.fromkeys(dm.source.language for dm in data):
         examples = sum((dm.validation for dm in data if dm.source.language==lang), Examples())
@@ -240,16 +335,21 @@ def both_ways(
 )->onnx.ModelProto: # Has one more input per node, `int8:<node>`, a truth value
     "One graph with both forms of each node."
     originals = {n.output[0]: n for n in fp32.graph.node if n.name in nodes}
-    both = onnx.ModelProto(); both.CopyFrom(int8)
+    both = onnx.ModelProto()
+    both.CopyFrom(int8)
     for node in both.graph.node:
         for i,out in enumerate(node.output):
             if out in originals: node.output[i] = f'{out}/int8'
     for out,node in originals.items():
         switch = SWITCH + node.name
-        both.graph.node.append(node); both.graph.node[-1].output[0] = f'{out}/fp32'
-        both.graph.node.append(make_node('Where', [switch, f'{out}/int8', f'{out}/fp32'], [out], f'{node.name}/switch'))
+        both.graph.node.append(node)
+        both.graph.node[-1].output[0] = f'{out}/fp32'
+        both.graph.node.append(
+            make_node('Where', [switch, f'{out}/int8', f'{out}/fp32'], [out], f'{node.name}/switch')
+        )
         both.graph.input.append(make_tensor_value_info(switch, TensorProto.BOOL, []))
-    have, weights = {t.name for t in both.graph.initializer}, {i for n in originals.values() for i in n.input}
+    have = {t.name for t in both.graph.initializer}
+    weights = {i for n in originals.values() for i in n.input}
     both.graph.initializer.extend(t for t in fp32.graph.initializer if t.name in weights - have)
     ONNXModel(both).topological_sort()
     return both
@@ -297,11 +397,18 @@ def find_faults(
     "Search the nodes that keep INT8 from passing the gate."
     options, trials = gate.options, []
     with tempfile.TemporaryDirectory() as folder:
-        onnx.save(both_ways(fp32, onnx.load(int8_path), nodes), Path(folder)/'both.onnx', save_as_external_data=True)
+        onnx.save(
+            both_ways(fp32, onnx.load(int8_path), nodes),
+            Path(folder) / 'both.onnx',
+            save_as_external_data=True,
+        )
         probs = graph_probs(Path(folder)/'both.onnx')
     few, sample = (gate.sample(max(1, options.search_texts//n)) for n in (16, 1))
     blame = sensitivities(probs, nodes, [ids for dev in few.dev.values() for ids in dev[0]])
-    say('most sensitive: ' + ', '.join(f'{node} ({moved:.3f})' for node,moved in list(blame.items())[:3]))
+    say(
+        'most sensitive: '
+        + ', '.join(f'{node} ({moved:.3f})' for node, moved in list(blame.items())[:3])
+    )
     def passes(kept):
         trials.append(trial(kept, sample, partial(probs, in_fp32=kept)))
         return trials[-1]['passed']
@@ -330,7 +437,8 @@ def quantize_gated(
     "Quantise as many nodes as the gate allows."
     graph, options = read_graph(source), gate.options
     nodes = weight_nodes(graph, options.op_types)
-    if not nodes: raise InputError(f"{source} has no FP32 weights to quantise; give an FP32 ONNX model")
+    if not nodes:
+        raise InputError(f"{source} has no FP32 weights to quantise; give an FP32 ONNX model")
     quantize_file(graph, target, nodes, options)
     before = after = gate.measure(graph_probs(target))
     mb = {'fp32': Path(source).stat().st_size/1e6, 'all_int8': Path(target).stat().st_size/1e6}
@@ -344,9 +452,23 @@ def quantize_gated(
             after = trials[-1]['figures']
             if trials[-1]['passed']: break
             kept = [*kept, next(n for n in blame if n not in kept)] if len(kept) < most else None
-        if kept is None: raise GateError(f"{why}; with {most} of {len(nodes)} nodes left in FP32, the most sensitive, {gate.failure(trials[-1]['figures'])}; nothing was written")
+        if kept is None:
+            raise GateError(
+                f"{why}; with {most} of {len(nodes)} nodes left in FP32, the most sensitive, "
+                f"{gate.failure(trials[-1]['figures'])}; nothing was written"
+            )
     mb['int8'] = Path(target).stat().st_size/1e6
-    return {'min_agreement': options.min_agreement, 'max_f1_drop': options.max_f1_drop, 'mb': mb, 'nodes': len(nodes), 'in_fp32': kept, 'before': before, 'after': after, 'sensitivity': blame, 'trials': trials}
+    return {
+        'min_agreement': options.min_agreement,
+        'max_f1_drop': options.max_f1_drop,
+        'mb': mb,
+        'nodes': len(nodes),
+        'in_fp32': kept,
+        'before': before,
+        'after': after,
+        'sensitivity': blame,
+        'trials': trials,
+    }
 
 # %% ../nbs/06_quantization.ipynb #7f7aa766
 def spread_weights(
@@ -356,9 +478,13 @@ def spread_weights(
     "Move the weights of a large graph into `<name>_data` beside it, which a reader maps into memory instead of copying."
     path = Path(path)
     if path.stat().st_size <= 1e6*above_mb: return False
-    model = onnx.load(path); path.unlink()
-    onnx.save(model, path, save_as_external_data=True, location=f'{path.name}_data', size_threshold=1024)
-    path.with_name(f'{path.name}_data').chmod(path.stat().st_mode)  # else only its owner could read it
+    model = onnx.load(path)
+    path.unlink()
+    onnx.save(
+        model, path, save_as_external_data=True, location=f'{path.name}_data', size_threshold=1024
+    )
+    # else only its owner could read it
+    path.with_name(f'{path.name}_data').chmod(path.stat().st_mode)
     return True
 
 def complete_int8(
@@ -370,29 +496,61 @@ def complete_int8(
     "Add to a quantised graph what makes it a model: tokenizer and configuration of the FP32 folder, and a manifest with the gate's figures and the canary's distance from FP32."
     manifest = read_manifest(onnx_dir)
     for file in onnx_dir.iterdir():
-        if file.suffix in ('.json', '.txt', '.model') and file.name != MANIFEST: shutil.copy(file, folder)
+        if file.suffix in ('.json', '.txt', '.model') and file.name != MANIFEST:
+            shutil.copy(file, folder)
     if spread_weights(find_onnx(folder), options.external_data_mb):
-        write_json(folder/'config.json', read_json(folder/'config.json') | {'transformers.js_config': {'use_external_data_format': {find_onnx(folder).name: 1}}})
-    inherited = {k: manifest.get(k) for k in ('max_length', 'licences', 'calibration', 'export', 'trimming')}
-    rows = ask_canary(read_canary(folder), load_tokenizer(folder, manifest['max_length']), OnnxModel(find_onnx(folder)))
+        write_json(
+            folder / 'config.json',
+            read_json(folder / 'config.json')
+            | {'transformers.js_config': {'use_external_data_format': {find_onnx(folder).name: 1}}},
+        )
+    inherited = {
+        k: manifest.get(k) for k in ('max_length', 'licences', 'calibration', 'export', 'trimming')
+    }
+    rows = ask_canary(
+        read_canary(folder),
+        load_tokenizer(folder, manifest['max_length']),
+        OnnxModel(find_onnx(folder)),
+    )
     largest = max(r['gap'] for r in rows)
     scores = {f'macro_f1_{lang}': f['f1_int8'] for lang,f in report['after'].items()}
     scores |= {f'f1_classes_{lang}': f['f1_classes'] for lang,f in report['after'].items()}
-    write_manifest(folder, find_onnx(folder).relative_to(folder).as_posix(), 'int8', **inherited | {'metrics': {'validation': scores}, 'quantization': {k: report[k] for k in ('nodes', 'in_fp32', 'after')},
-        'canary': {'texts': len(rows), 'largest': round(largest, 6), 'tolerance': round(max(.02, 2*largest), 6)}})
+    write_manifest(
+        folder,
+        find_onnx(folder).relative_to(folder).as_posix(),
+        'int8',
+        **inherited
+        | {
+            'metrics': {'validation': scores},
+            'quantization': {k: report[k] for k in ('nodes', 'in_fp32', 'after')},
+            'canary': {
+                'texts': len(rows),
+                'largest': round(largest, 6),
+                'tolerance': round(max(0.02, 2 * largest), 6),
+            },
+        },
+    )
 
 # %% ../nbs/06_quantization.ipynb #c5eecfd3
 def quantize_int8(
     onnx_dir:str|os.PathLike, # FP32 ONNX folder; `InputError` when it is none
-    output_dir:str|os.PathLike, # INT8 folder to make; `GateError` and no folder when INT8 does not answer as FP32
-    data:tuple[DataModule,...], # Their validation texts are compared, per language; `InputError` when there are none
+    # INT8 folder to make; `GateError` and no folder when INT8 does not answer as FP32
+    output_dir:str|os.PathLike,
+    # Their validation texts are compared, per language; `InputError` when there are none
+    data:tuple[DataModule,...],
     options:QuantizationSection|None=None, # The configuration's section; default: its defaults
 )->Path: # `output_dir`, with `quantization_report.json` in it
     "ONNX FP32 to dynamic INT8 that passes the gate."
     onnx_dir = user_path(onnx_dir)
     check_output(output_dir, 'int8', [onnx_dir])
     options, source = options or QuantizationSection(), find_onnx(onnx_dir)
-    onnx_dir = require_files(onnx_dir, 'config.json', 'tokenizer.json', str(source.relative_to(onnx_dir) if source else 'onnx/model.onnx'), kind='ONNX model')
+    onnx_dir = require_files(
+        onnx_dir,
+        'config.json',
+        'tokenizer.json',
+        str(source.relative_to(onnx_dir) if source else 'onnx/model.onnx'),
+        kind='ONNX model',
+    )
     check_files(onnx_dir)
     gate = open_gate(onnx_dir, data, options)
     with new_folder(output_dir, 'int8', [onnx_dir]) as new:
@@ -411,10 +569,16 @@ def quantize_unchecked(
 )->Path: # `output_dir`
     "INT8 without the gate, for measuring models that have learned nothing, whose labels a breath can change."
     onnx_dir = user_path(onnx_dir)
-    graph, options = read_graph(find_onnx(onnx_dir)), options or QuantizationSection()
+    graph = read_graph(find_onnx(onnx_dir))
+    options = options or QuantizationSection()
     with new_folder(output_dir, 'int8', [onnx_dir]) as new:
         (new/'onnx').mkdir()
-        quantize_file(graph, new/'onnx'/'model_quantized.onnx', nodes := weight_nodes(graph, options.op_types), options)
+        quantize_file(
+            graph,
+            new / 'onnx' / 'model_quantized.onnx',
+            nodes := weight_nodes(graph, options.op_types),
+            options,
+        )
         complete_int8(new, onnx_dir, {'nodes': len(nodes), 'in_fp32': [], 'after': {}}, options)
     return user_path(output_dir)
 
@@ -428,13 +592,28 @@ def plot_sensitivity(
     import matplotlib.pyplot as plt
     found = list(report['sensitivity'].items())[:top]
     ax = ax or plt.subplots(figsize=(6.5, 4))[1]
-    names = [n.strip('/').replace('roberta/', '').replace('encoder/', '').removesuffix('/MatMul').removesuffix('_MatMul') for n,_ in found]
+    names = [
+        n
+        .strip('/')
+        .replace('roberta/', '')
+        .replace('encoder/', '')
+        .removesuffix('/MatMul')
+        .removesuffix('_MatMul')
+        for n, _ in found
+    ]
     for kept,color,label in ((True,'#264653','stays in FP32'), (False,'#e9a23b','INT8')):
         rows = [i for i,(n,_) in enumerate(found) if (n in report['in_fp32'])==kept]
         ax.barh(rows, [found[i][1] for i in rows], color=color, label=label)
-    ax.set(yticks=range(len(found)), yticklabels=names, xscale='log', xlabel='mean change of a probability when only this node is in INT8',
-        title=f"{len(report['in_fp32'])} of {report['nodes']} nodes had to stay in FP32")
-    ax.invert_yaxis(); ax.legend(frameon=False, loc='lower right'); ax.spines[['top','right']].set_visible(False)
+    ax.set(
+        yticks=range(len(found)),
+        yticklabels=names,
+        xscale='log',
+        xlabel='mean change of a probability when only this node is in INT8',
+        title=f"{len(report['in_fp32'])} of {report['nodes']} nodes had to stay in FP32",
+    )
+    ax.invert_yaxis()
+    ax.legend(frameon=False, loc='lower right')
+    ax.spines[['top','right']].set_visible(False)
     return ax
 
 # %% ../nbs/06_quantization.ipynb #810ab188

@@ -28,10 +28,16 @@ class RowError(InputError):
         name:str, # File, for the message
         row:int, # Number of the row, from 1, the header not counted
         reason:str, # What is wrong, to follow the row's name in a sentence
-        lines:tuple[int,int]|None=None, # First and last line in the file; left out where a row is a line
+        # First and last line in the file; left out where a row is a line
+        lines:tuple[int,int]|None=None,
     ):
         where = ''
-        if lines: where = f' (line {lines[0]})' if lines[0]==lines[1] else f' (lines {lines[0]} to {lines[1]})'
+        if lines:
+            where = (
+                f' (line {lines[0]})'
+                if lines[0] == lines[1]
+                else f' (lines {lines[0]} to {lines[1]})'
+            )
         super().__init__(f'row {row} of {name}{where} {reason}')
         self.row, self.reason, self.lines = row, reason, lines or (row, row)
 
@@ -44,7 +50,9 @@ def row_format(
     "What a file name says about the file."
     kind = Path(Path(path).name.lower().removesuffix('.gz')).suffix.removeprefix('.')
     if kind in FORMATS: return kind
-    raise InputError(f"{path}: give a {', '.join('.'+f for f in FORMATS)} file, or one of these with .gz")
+    raise InputError(
+        f"{path}: give a {', '.join('.' + f for f in FORMATS)} file, or one of these with .gz"
+    )
 
 # %% ../nbs/00b_rows.ipynb #8ff1f28a
 _SIGNS = {
@@ -67,12 +75,14 @@ def check_start(
     "Refuse what is no text: the names of files lie, their first bytes do not."
     found = next((what for sign,what in _SIGNS.items() if start.startswith(sign)), None)
     if found: raise InputError(f'{name} is {found}')
-    if b'\0' in start: raise InputError(f'{name} holds NUL bytes: it is not UTF-8 text; save it as UTF-8')
+    if b'\0' in start:
+        raise InputError(f'{name} holds NUL bytes: it is not UTF-8 text; save it as UTF-8')
 
 # %% ../nbs/00b_rows.ipynb #66e92ea0
 @contextmanager
 def open_text(
-    file:str|Path|BinaryIO, # A path, or an open binary file such as `sys.stdin.buffer`, which stays open
+    # A path, or an open binary file such as `sys.stdin.buffer`, which stays open
+    file:str|Path|BinaryIO,
     name:str, # For messages
 )->Iterator[io.TextIOWrapper]: # Lines as they are, bytes that are no UTF-8 as lone surrogates
     "Open text, gzipped or not, with or without a byte order mark."
@@ -152,15 +162,22 @@ def _next_record(reader):
 
 def _quote_reason(error):
     "What `csv` met, in words"
-    if 'end of data' in str(error): return 'opens a quote that is never closed; double a quote inside quotes'
+    if 'end of data' in str(error):
+        return 'opens a quote that is never closed; double a quote inside quotes'
     return 'has text after a closing quote: is a quote left open? Double a quote inside quotes'
 
 def _cell_reason(cells, names):
     "What is wrong with the cells of a row, `None` when nothing is"
     if len(cells) > len(names):
-        return f'has {len(cells)} fields, the header has {len(names)}; put a text that holds a separator in quotes'
+        return (
+            f'has {len(cells)} fields, the header has {len(names)}; put a text that holds a '
+            'separator in quotes'
+        )
     if len(cells) < len(names):
-        return f'has {len(cells)} of {len(names)} fields; is a quote left open, or a line break not quoted?'
+        return (
+            f'has {len(cells)} of {len(names)} fields; is a quote left open, or a line break '
+            'not quoted?'
+        )
     return next(filter(None, map(not_text, cells)), None)
 
 # %% ../nbs/00b_rows.ipynb #cb49ae41
@@ -179,13 +196,17 @@ def _delimited(lines, kind, name, needs, names=None):
     first, delimiter, before = _begin(lines, kind)
     bare = names is not None
     if not names and is_official(first): names = OFFICIAL
-    unquoted = names and (kind != 'csv' or names == OFFICIAL)  # files without a header come from corpora, whose tsv files do not quote
+    # files without a header come from corpora, whose tsv files do not quote
+    unquoted = names and (kind != 'csv' or names == OFFICIAL)
     style = {'delimiter': '\t', 'quoting': csv.QUOTE_NONE} if unquoted else {'delimiter': delimiter}
     reader = csv.reader(itertools.chain([first], lines), strict=True, **style)
     names = list(names) if names else _header(reader, name)
     missing = next((n for n in needs if n not in names), None)
     shown = ', '.join(names)[:200] or '(none)'
-    if missing: raise InputError(f"{name} has no column {missing!r}; its columns are {shown}, by the first line")
+    if missing:
+        raise InputError(
+            f"{name} has no column {missing!r}; its columns are {shown}, by the first line"
+        )
     yield from _records(reader, names, name, before, bare)
 
 # %% ../nbs/00b_rows.ipynb #687fbf17
@@ -196,7 +217,10 @@ def _header(reader, name):
 
 def _too_long(name, start):
     "After such a cell nobody knows where the next row begins"
-    return InputError(f'{name} has a cell of over {LONGEST:,} characters from line {start} on: is a quote left open?')
+    return InputError(
+        f'{name} has a cell of over {LONGEST:,} characters from line {start} on: is a quote '
+        'left open?'
+    )
 
 def _records(reader, names, name, before, bare):
     "The records after the header; in a file without one, tabs at the end of a line mean nothing"
@@ -227,7 +251,10 @@ def _json_reason(row, needs):
     "What is wrong with a row, `None` when nothing is"
     if not isinstance(row, dict): return 'is not a JSON object, like {"text": "..."}'
     missing = next((n for n in needs if n not in row), None)
-    if missing: return f"is a JSON object without a key {missing!r}; its keys are {', '.join(row) or '(none)'}"
+    if missing:
+        return (
+            f"is a JSON object without a key {missing!r}; its keys are {', '.join(row) or '(none)'}"
+        )
 
 def _json_line(line, needs, array=False):
     "What a line holds, or the text of an array of rows, and what is wrong with it"
@@ -235,9 +262,11 @@ def _json_line(line, needs, array=False):
     if reason: return None, reason
     expected = 'an array of objects' if array else 'a JSON object on one line'
     try: row = json.loads(line, object_pairs_hook=_object)
-    except json.JSONDecodeError as e: return None, f'is not {expected} ({e.msg.removesuffix(" at")} at character {e.pos+1})'
+    except json.JSONDecodeError as e:
+        return None, f'is not {expected} ({e.msg.removesuffix(" at")} at character {e.pos+1})'
     except RecursionError: return None, 'is nested too deeply'
-    except ValueError as e: return None, str(e) if 'twice' in str(e) else 'holds a number of too many digits'
+    except ValueError as e:
+        return None, str(e) if 'twice' in str(e) else 'holds a number of too many digits'
     return row, None if array else _json_reason(row, needs)
 
 # %% ../nbs/00b_rows.ipynb #a5d3d29e
@@ -251,7 +280,8 @@ def _json_lines(lines, kind, name, needs):
 def _json_document(lines, kind, name, needs):
     "Rows of one JSON array, which is read whole; a file of lines under this name is read by line"
     first = next((line for line in lines if line.strip()), '')
-    if not first.lstrip().startswith('['): return (yield from _json_lines(itertools.chain([first], lines), kind, name, needs))
+    if not first.lstrip().startswith('['):
+        return (yield from _json_lines(itertools.chain([first], lines), kind, name, needs))
     rows, reason = _json_line(first + ''.join(lines), needs, array=True)
     if reason: raise InputError(f'{name} {reason}')
     for n,row in enumerate(rows, 1):
@@ -277,7 +307,8 @@ def read_rows(
     kind:str|None=None, # One of `FORMATS`; default: what the ending says
     needs:tuple[str,...]=(), # Columns or keys that every row must have
     names:tuple[str,...]|None=None, # Columns of a csv or tsv file that has no header
-    skip:bool=False, # Hand out a `RowError` in place of a row that cannot be read, instead of raising it
+    # Hand out a `RowError` in place of a row that cannot be read, instead of raising it
+    skip:bool=False,
 )->Iterator[tuple[int,dict|RowError]]: # Number of the row, from 1, and its cells; `InputError` when the file cannot be read
     "Rows of a file, one after the other as they are needed."
     path = isinstance(file, (str, Path))
@@ -285,7 +316,8 @@ def read_rows(
     if path and not Path(file).exists(): raise InputError(f'there is no file {name}')
     if path and Path(file).is_dir(): raise InputError(f'{name} is a folder; name a file')
     kind = kind or row_format(name)
-    if names and kind not in ('csv', 'tsv'): raise InputError(f'{name} is no table whose columns could be named; leave `columns` out')
+    if names and kind not in ('csv', 'tsv'):
+        raise InputError(f'{name} is no table whose columns could be named; leave `columns` out')
     return _rows(file, kind, name, needs, skip, names)
 
 # %% ../nbs/00b_rows.ipynb #5a4b4210
@@ -298,7 +330,8 @@ def _rows(file, kind, name, needs, skip, names):
                 if isinstance(row, RowError) and not skip: raise row
                 yield n, row
     except PermissionError: why = 'may not be read by this user; change its permissions'
-    except (gzip.BadGzipFile, EOFError, zlib.error): why = 'is damaged: it cannot be unpacked to its end'
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        why = 'is damaged: it cannot be unpacked to its end'
     except OSError as e: why = f'cannot be read ({e.strerror or e})'
     else: return
     raise InputError(f'{name} {why}')

@@ -27,8 +27,11 @@ def _quota_of(folder):
     def read(name):
         try: return (folder/name).read_text().split()
         except OSError: return []
-    quota, period = (read('cpu.max') + ['', ''])[:2]                                         # version 2
-    if not quota: quota, period = (read(f'cpu.cfs_{n}_us') or [''] for n in ('quota','period')); quota, period = quota[0], period[0]  # version 1
+    # version 2
+    quota, period = (read('cpu.max') + ['', ''])[:2]
+    if not quota:
+        quota, period = (read(f'cpu.cfs_{n}_us') or [''] for n in ('quota','period'))
+        quota, period = quota[0], period[0]  # version 1
     try: return int(quota)/int(period) if int(quota) > 0 and int(period) > 0 else None
     except ValueError: return None  # `max`, or no such file
 
@@ -57,7 +60,8 @@ def cpu_count(
     return max(1, min(seen, math.ceil(quota))) if quota else seen
 
 # %% ../nbs/04b_runtime.ipynb #c7b93e33
-INT8_FLAGS = ('amx_int8', 'avx512_vnni', 'avx_vnni', 'i8mm', 'asimddp') # Instructions that multiply and add INT8 in one step: Intel and AMD, then Arm
+# Instructions that multiply and add INT8 in one step: Intel and AMD, then Arm
+INT8_FLAGS = ('amx_int8', 'avx512_vnni', 'avx_vnni', 'i8mm', 'asimddp')
 
 def cpu_facts(
     cpuinfo:str|os.PathLike='/proc/cpuinfo', # Linux' description
@@ -67,7 +71,10 @@ def cpu_facts(
     except OSError: lines = []
     first = lambda *keys: next((v.strip() for k,_,v in lines if k.strip() in keys), '')
     flags = first('flags', 'Features').split()
-    return {'cpu': first('model name') or platform.processor() or platform.machine(), 'int8': next((f for f in INT8_FLAGS if f in flags), None)}
+    return {
+        'cpu': first('model name') or platform.processor() or platform.machine(),
+        'int8': next((f for f in INT8_FLAGS if f in flags), None),
+    }
 
 # %% ../nbs/04b_runtime.ipynb #c4df0c79
 def find_onnx(
@@ -77,25 +84,33 @@ def find_onnx(
     folder = user_path(folder)
     found = [*folder.glob('*.onnx'), *folder.glob('onnx/*.onnx')]
     found = sorted(p for p in found if not is_hidden(p.relative_to(folder)))
-    if len(found) > 1: raise InputError(f"{folder} has several .onnx files, {found[0].name} and {found[1].name}; keep one")
+    if len(found) > 1:
+        raise InputError(
+            f"{folder} has several .onnx files, {found[0].name} and {found[1].name}; keep one"
+        )
     return found[0] if found else None
 
 # %% ../nbs/04b_runtime.ipynb #2b3c4d5e
-_LOCATION = b'\x0a\x08location\x12'  # how a graph names the file that holds a tensor: key, then value
+# how a graph names the file that holds a tensor: key, then value
+_LOCATION = b'\x0a\x08location\x12'
 _OTHER = ('.json', '.txt', '.md', '.model', '.onnx', '.png')
 
 def external_files(
     graph:HeldFile, # `InputError` when it names a file outside its folder
 )->list[str]: # Names within its folder; most graphs have none
     "The files beside a graph that hold its weights."
-    beside = [p for p in graph.path.parent.iterdir() if p.suffix not in _OTHER and not is_hidden(p.name)]
+    beside = [
+        p for p in graph.path.parent.iterdir() if p.suffix not in _OTHER and not is_hidden(p.name)
+    ]
     if not beside and graph.size > 2**23: return []  # one with its weights elsewhere is small
     content, at, names = graph.read(), 0, set()
     while (at := content.find(_LOCATION, at)) >= 0:
         at += len(_LOCATION)
         names.add(content[at+1:at+1+content[at]].decode(errors='replace'))
     if outside := [n for n in sorted(names) if '..' in Path(n).parts or Path(n).is_absolute()]:
-        raise InputError(f"{graph.path} names weights outside its folder, {outside[0]}; it is not opened")
+        raise InputError(
+            f"{graph.path} names weights outside its folder, {outside[0]}; it is not opened"
+        )
     return sorted(names)
 
 # %% ../nbs/04b_runtime.ipynb #3c4d5e6f
@@ -105,12 +120,17 @@ class HeldGraph:
         path:str|os.PathLike, # `.onnx` file; `InputError` when it cannot be read
         files:Snapshot|None=None, # Of its folder, when that has been opened already
     ):
-        hold = lambda p: HeldFile(p) if files is None else files[p.relative_to(files.folder).as_posix()]
+        hold = lambda p: (
+            HeldFile(p) if files is None else files[p.relative_to(files.folder).as_posix()]
+        )
         self.path = Path(path).absolute() if files is None else Path(path)
         self.graph, self.mapped = hold(self.path), False
         self.data = {name: hold(self.path.parent/name) for name in external_files(self.graph)}
         if fetch := next((f for f in self.files() if is_pointer(f.path)), None):
-            raise InputError(f"{fetch.path} is a Git LFS pointer, not the file itself; run `git lfs pull` in the folder's repository")
+            raise InputError(
+                f"{fetch.path} is a Git LFS pointer, not the file itself; run `git lfs pull` "
+                "in the folder's repository"
+            )
 
     def files(self)->list[HeldFile]: return [self.graph, *self.data.values()]
 
@@ -131,7 +151,12 @@ def _options(threads):
 
 def _session(source, options):
     "ONNX Runtime's session of a path or of bytes"
-    return ort.InferenceSession(source, options, providers=['CPUExecutionProvider'], disabled_optimizers=['SkipLayerNormFusion'])
+    return ort.InferenceSession(
+        source,
+        options,
+        providers=['CPUExecutionProvider'],
+        disabled_optimizers=['SkipLayerNormFusion'],
+    )
 
 @patch
 def session(self:HeldGraph, threads):
@@ -152,7 +177,10 @@ def copied_session(self:HeldGraph, threads):
     "Open these files by their content, which takes memory for the weights"
     options, names = _options(threads), list(self.data)
     content = [mmap.mmap(f.number, 0, access=mmap.ACCESS_READ) for f in self.data.values()]
-    if names: options.add_external_initializers_from_files_in_memory(names, content, [len(c) for c in content])
+    if names:
+        options.add_external_initializers_from_files_in_memory(
+            names, content, [len(c) for c in content]
+        )
     return _session(self.graph.read(), options)
 
 # %% ../nbs/04b_runtime.ipynb #7a8b9c0d
@@ -173,7 +201,9 @@ def _leave_to_parent():
     _opening.release()
 
 if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_leave_to_parent)
+    os.register_at_fork(
+        before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_leave_to_parent
+    )
 
 # %% ../nbs/04b_runtime.ipynb #8794266f
 def open_session(
@@ -182,11 +212,13 @@ def open_session(
 )->ort.InferenceSession: # May be used from several threads
     "Open a graph with ONNX Runtime, always in the same way: another way rounds otherwise."
     held = path if isinstance(path, HeldGraph) else HeldGraph(path)
-    if not held.intact(): raise InputError(f"{held.path} was written to since it was opened; open the model again")
+    if not held.intact():
+        raise InputError(f"{held.path} was written to since it was opened; open the model again")
     try:
         with _opening: session = held.session(threads)
     except Exception as e: raise InputError(_reason(held, str(e))) from None
-    if not held.intact(): raise InputError(f"{held.path} was written to while it was opened; open the model again")
+    if not held.intact():
+        raise InputError(f"{held.path} was written to while it was opened; open the model again")
     _sessions.add(session)
     return session
 
@@ -194,7 +226,10 @@ def _reason(held, error):
     "Why a graph cannot be loaded, in words where the reason is a common one"
     error = error.replace(f'/proc/self/fd/{held.graph.number}', str(held.path))
     if held.data and 'out of bounds' in error:
-        return f"{held.path} needs more weights than {', '.join(held.data)} holds; copy the folder again"
+        return (
+            f"{held.path} needs more weights than {', '.join(held.data)} holds; copy the "
+            "folder again"
+        )
     return f"{held.path} is not a model that ONNX Runtime can load ({_line(error)})"
 
 def _line(error):

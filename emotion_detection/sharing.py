@@ -20,17 +20,30 @@ from .licenses import check_licenses, data_licenses
 from .runtime import find_onnx
 
 # %% ../nbs/07g_sharing.ipynb #9e750e29
-_TORCH = ('config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'training_summary.json', 'learning_curve.png')
+_TORCH = (
+    'config.json',
+    'model.safetensors',
+    'tokenizer.json',
+    'tokenizer_config.json',
+    'special_tokens_map.json',
+    'training_summary.json',
+    'learning_curve.png',
+)
 _CARD = 'README.md'
 
 def published_files(
-    folder:str|os.PathLike, # Model folder; `InputError` when it is none, or a file is missing or damaged
+    # Model folder; `InputError` when it is none, or a file is missing or damaged
+    folder:str|os.PathLike,
 )->list[str]: # Paths in the folder
     "The files that make up a model, and no others."
     folder = require_files(folder, 'config.json', 'tokenizer.json')
-    if (folder/MANIFEST).is_file() or find_onnx(folder): names = [*check_files(folder)['files'], MANIFEST]
+    if (folder/MANIFEST).is_file() or find_onnx(folder):
+        names = [*check_files(folder)['files'], MANIFEST]
     else: names = [n for n in _TORCH if (require_files(folder, 'model.safetensors')/n).is_file()]
-    if odd := [n for n in names if re.search(r'(^|/)\.|\.partial$|^(runs|checkpoints)/|^/|\\', n)]: raise InputError(f"{folder} lists {odd[0]}, which is no file of a model; make the folder again")
+    if odd := [n for n in names if re.search(r'(^|/)\.|\.partial$|^(runs|checkpoints)/|^/|\\', n)]:
+        raise InputError(
+            f"{folder} lists {odd[0]}, which is no file of a model; make the folder again"
+        )
     return names + [_CARD]*(folder/_CARD).is_file()
 
 # %% ../nbs/07g_sharing.ipynb #44234e23
@@ -46,15 +59,30 @@ def open_repo(
     "Find or make the repository and the branch."
     hub = require('huggingface_hub')
     try: info = api.model_info(repo_id, timeout=hub.constants.HF_HUB_ETAG_TIMEOUT)
-    except hub.errors.RepositoryNotFoundError: api.create_repo(repo_id, private=private, exist_ok=True); info = api.model_info(repo_id)
-    if private and not info.private: raise InputError(f"{repo_id} exists and is public; pass --public if that is meant, or name another repository")
+    except hub.errors.RepositoryNotFoundError:
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        info = api.model_info(repo_id)
+    if private and not info.private:
+        raise InputError(
+            f"{repo_id} exists and is public; pass --public if that is meant, or name another "
+            "repository"
+        )
     if revision:
         try: info = api.model_info(repo_id, revision=revision)
         except hub.errors.RevisionNotFoundError:
-            api.create_branch(repo_id, branch=revision, revision=api.list_repo_commits(repo_id)[-1].commit_id, exist_ok=True)
+            api.create_branch(
+                repo_id,
+                branch=revision,
+                revision=api.list_repo_commits(repo_id)[-1].commit_id,
+                exist_ok=True,
+            )
             info = api.model_info(repo_id, revision=revision)
     there = {s.rfilename for s in info.siblings or ()}
-    if other := sorted(f for f in there-set(names) if f.endswith(_WEIGHTS)): raise InputError(f"{repo_id} holds {other[0]} already, which would stay beside this model; name another repository or --revision, or delete it there")
+    if other := sorted(f for f in there-set(names) if f.endswith(_WEIGHTS)):
+        raise InputError(
+            f"{repo_id} holds {other[0]} already, which would stay beside this model; name "
+            "another repository or --revision, or delete it there"
+        )
     return there
 
 # %% ../nbs/07g_sharing.ipynb #91d3fbaf
@@ -70,10 +98,19 @@ def explain_push(
     except (OSError, ValueError, RuntimeError) as e:
         failed = http_failure(e)
         status = getattr(getattr(failed, 'response', None), 'status_code', None)
-        if status == 403: raise InputError(f"your token may not write to {name}: make one that may on https://huggingface.co/settings/tokens, or check the owner's name") from None
-        if failed is None and not isinstance(e, hub.errors.HFValidationError): why = HubUnreachable("the connection to the Hub broke off")
-        else: why = hub_error(failed or e, name, revision, 'model', hub.constants.HF_HUB_ETAG_TIMEOUT)
-        if isinstance(why, HubUnreachable): why = HubUnreachable(f"{why} while {name} was written: nothing of it shows there yet, run this again")
+        if status == 403:
+            raise InputError(
+                f"your token may not write to {name}: make one that may on "
+                "https://huggingface.co/settings/tokens, or check the owner's name"
+            ) from None
+        if failed is None and not isinstance(e, hub.errors.HFValidationError):
+            why = HubUnreachable("the connection to the Hub broke off")
+        else:
+            why = hub_error(failed or e, name, revision, 'model', hub.constants.HF_HUB_ETAG_TIMEOUT)
+        if isinstance(why, HubUnreachable):
+            why = HubUnreachable(
+                f"{why} while {name} was written: nothing of it shows there yet, run this again"
+            )
         raise why from None
 
 # %% ../nbs/07g_sharing.ipynb #d2b469ed
@@ -83,32 +120,43 @@ def hub_login(
     "`InputError` unless there is a token and the network may be used."
     hub = require('huggingface_hub', why='publishing')
     require('huggingface_hub.hf_api')  # `constants` and `errors` come with it
-    if hub.constants.HF_HUB_OFFLINE: raise HubUnreachable("HF_HUB_OFFLINE is set: unset it to publish")
+    if hub.constants.HF_HUB_OFFLINE:
+        raise HubUnreachable("HF_HUB_OFFLINE is set: unset it to publish")
     token = token or hub.get_token()
-    if not token: raise InputError("publishing needs a Hub token that may write: set HF_TOKEN or run `hf auth login`")
-    if not re.fullmatch(r'[!-~]+', token): raise InputError("the Hub token holds characters that no token has; copy it again")
+    if not token:
+        raise InputError(
+            "publishing needs a Hub token that may write: set HF_TOKEN or run `hf auth login`"
+        )
+    if not re.fullmatch(r'[!-~]+', token):
+        raise InputError("the Hub token holds characters that no token has; copy it again")
 
 # %% ../nbs/07g_sharing.ipynb #16a5447f
 def push_to_hub(
     folder:str|os.PathLike, # Model folder, PyTorch or ONNX; `InputError` when it is damaged
     repo_id:str, # `owner/name`; made if it is not there
     *,
-    private:bool=True, # Seen by its owner only; `InputError` when the repository is there and public
+    # Seen by its owner only; `InputError` when the repository is there and public
+    private:bool=True,
     i_have_rights:bool=False, # Publish although `check_licenses` says no
-    token:str|None=None, # Hub token that may write, kept nowhere; default: `HF_TOKEN` or the cached login
+    # Hub token that may write, kept nowhere; default: `HF_TOKEN` or the cached login
+    token:str|None=None,
     revision:str|None=None, # Branch; default: main
     commit_message:str='Add the model',
 )->str: # Address of the repository
     "Publish a model folder on the Hub, in one commit: complete or not at all."
     names, licences = published_files(folder), data_licenses(folder)
     if not i_have_rights: check_licenses(licences, folder)
-    if not re.fullmatch(r'[\w.-]+/[\w.-]+', repo_id): raise InputError(f"{repo_id!r} is not the name of a repository; write owner/name")
+    if not re.fullmatch(r'[\w.-]+/[\w.-]+', repo_id):
+        raise InputError(f"{repo_id!r} is not the name of a repository; write owner/name")
     hub_login(token)
     hub = require('huggingface_hub')
     api = hub.HfApi(token=token)
     with quiet(bars=sys.stderr.isatty()), explain_push(repo_id, revision):
         there = open_repo(api, repo_id, private, revision, names)
         files = [hub.CommitOperationAdd(n, Path(folder)/n) for n in names]
-        if _CARD not in there | set(names): files.append(hub.CommitOperationAdd(_CARD, model_card(folder, repo_id=repo_id).encode()))
+        if _CARD not in there | set(names):
+            files.append(
+                hub.CommitOperationAdd(_CARD, model_card(folder, repo_id=repo_id).encode())
+            )
         api.create_commit(repo_id, files, commit_message=commit_message, revision=revision)
     return f"{api.endpoint}/{repo_id}" + (f'/tree/{revision}' if revision else '')

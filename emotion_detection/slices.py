@@ -18,53 +18,92 @@ from .intervals import score_intervals
 from .text import refuse_one
 
 # %% ../nbs/06d_slices.ipynb #cf4593a2
-EMOJI = re.compile('[\U0001f1e6-\U0001faff\u231a-\u23ff\u2600-\u27bf\u2b05-\u2b55]') # Pictures; signs such as © or ™ are none
-CHAT = { # Short forms that chats use for words
-    'en': set('u ur r lol lmao omg wtf idk tbh pls plz thx btw imo imho smh ngl fr rn ppl bc cuz gonna wanna gotta dunno ya yall cya bff ty np jk irl'.split()),
-    'vi': set("ko k hok hông hem khum kh dc đc dk đk vs j z zậy zui zô zề ny bít bik wa wá mik mk mìk ntn bn cx cg r rùi ns nc nt trc lm iu ck vk bt tr ng ngta mn mng ib rep ad sp hqua tks cmt vl vcl đm kq h t m e c".split()),
+# Pictures; signs such as © or ™ are none
+EMOJI = re.compile('[\U0001f1e6-\U0001faff\u231a-\u23ff\u2600-\u27bf\u2b05-\u2b55]')
+CHAT = {  # Short forms that chats use for words
+    'en': set(
+        (
+            'u ur r lol lmao omg wtf idk tbh pls plz thx btw imo imho smh ngl fr rn ppl bc cuz '
+            'gonna wanna gotta dunno ya yall cya bff ty np jk irl'
+        ).split()
+    ),
+    'vi': set(
+        (
+            "ko k hok hông hem khum kh dc đc dk đk vs j z zậy zui zô zề ny bít bik wa wá mik mk "
+            "mìk ntn bn cx cg r rùi ns nc nt trc lm iu ck vk bt tr ng ngta mn mng ib rep ad sp "
+            "hqua tks cmt vl vcl đm kq h t m e c"
+        ).split()
+    ),
 }
 
 def words_of(
     text:str, # Normalised
 )->list[str]: # Lower case; placeholders, links, names of forums (`r/…`) and signs are no words
     "The words of a text."
-    return re.findall(r"(?<!\w)[^\W\d_]+(?:['’][^\W\d_]+)*(?!\w)", re.sub(r'\[\w+\]|@user|http\S*|\br/\w+', ' ', text.lower()))
+    return re.findall(
+        r"(?<!\w)[^\W\d_]+(?:['’][^\W\d_]+)*(?!\w)",
+        re.sub(r'\[\w+\]|@user|http\S*|\br/\w+', ' ', text.lower()),
+    )
 
 def without_marks(
     text:str,
 )->str: # `Tôi đã đi` becomes `Toi da di`
     "Vietnamese as people type it in a hurry."
-    return unicodedata.normalize('NFC', ''.join(c for c in unicodedata.normalize('NFD', text) if unicodedata.category(c) != 'Mn')).translate(str.maketrans('đĐ', 'dD'))
+    return unicodedata.normalize(
+        'NFC',
+        ''.join(c for c in unicodedata.normalize('NFD', text) if unicodedata.category(c) != 'Mn'),
+    ).translate(str.maketrans('đĐ', 'dD'))
 
 # %% ../nbs/06d_slices.ipynb #8a844316
-_NUCLEI = 'a e i o u y ai ao au ay eo eu ia ie iu ieu oa oe oi oo oai oao oay oeo ua ue ui uo uu uy uya uye uoi uou uyu uay uao uye ye yeu'.split()
-SYLLABLE = re.compile(rf"(?:ngh|ng|nh|gh|gi|kh|ph|th|tr|ch|qu|[bcdghklmnpqrstvx])?(?:{'|'.join(sorted(_NUCLEI, key=len, reverse=True))})(?:ch|ng|nh|[cmnpt])?")
-_SOUNDS = re.compile(r'(?:(ha|he|hi|hu|ho|ah|ha){2,}h?|h*[aeiouy]+h*|[hm]+|a+h*|yeah|wow|ok|oke|okie|okay)') # Laughter and cries belong to no language
+_NUCLEI = (
+    'a e i o u y ai ao au ay eo eu ia ie iu ieu oa oe oi oo oai oao oay oeo ua ue ui uo uu '
+    'uy uya uye uoi uou uyu uay uao uye ye yeu'
+).split()
+SYLLABLE = re.compile(
+    rf"(?:ngh|ng|nh|gh|gi|kh|ph|th|tr|ch|qu|[bcdghklmnpqrstvx])?(?:{'|'.join(sorted(_NUCLEI, key=len, reverse=True))})(?:ch|ng|nh|[cmnpt])?"
+)
+# Laughter and cries belong to no language
+_SOUNDS = re.compile(
+    r'(?:(ha|he|hi|hu|ho|ah|ha){2,}h?|h*[aeiouy]+h*|[hm]+|a+h*|yeah|wow|ok|oke|okie|okay)'
+)
 
 def foreign_words(
     text:str, # Normalised
 )->list[str]: # Words of three letters or more that are no Vietnamese syllables, no laughter and no chat spelling
     "What stands out in a Vietnamese text."
     plain = lambda w: re.sub(r'(.)\1{2,}', r'\1', without_marks(w))
-    return [w for w in words_of(text) if len(w) > 2 and w.isascii() and w not in CHAT['vi'] and re.search('[aeiouy]', w) and not SYLLABLE.fullmatch(plain(w)) and not _SOUNDS.fullmatch(plain(w))]
+    return [
+        w
+        for w in words_of(text)
+        if len(w) > 2
+        and w.isascii()
+        and w not in CHAT['vi']
+        and re.search('[aeiouy]', w)
+        and not SYLLABLE.fullmatch(plain(w))
+        and not _SOUNDS.fullmatch(plain(w))
+    ]
 
-_VIETNAMESE = re.compile('đ|[\u0306\u0309\u031b\u0323]|\u0302[\u0300\u0301\u0303]') # Over decomposed text: breve, hook, horn, dot below, or two marks on one letter
+# Over decomposed text: breve, hook, horn, dot below, or two marks on one letter
+_VIETNAMESE = re.compile('đ|[\u0306\u0309\u031b\u0323]|\u0302[\u0300\u0301\u0303]')
 
 # %% ../nbs/06d_slices.ipynb #84ed8b7b
 SHORT, LONG = 4, 20 # Words; "thank you so much" is short, a comment of several clauses is long
 
 def _bare(text, language):
     "Vietnamese without a single mark; of two words or fewer many have none anyway"
-    if language=='vi': return len(words_of(text)) > 2 and all(c.isascii() for c in text if c.isalpha())
+    if language=='vi':
+        return len(words_of(text)) > 2 and all(c.isascii() for c in text if c.isalpha())
 
 def _mixed(text, language):
     if language=='vi': return bool(foreign_words(text))
-    if language=='en': return any(_VIETNAMESE.search(unicodedata.normalize('NFD', w)) for w in words_of(text))
+    if language=='en':
+        return any(_VIETNAMESE.search(unicodedata.normalize('NFD', w)) for w in words_of(text))
 
 def _chat(text, language):
     if language in CHAT: return any(w in CHAT[language] for w in words_of(text))
 
-SLICES = { # Predicates over normalised text and language; `None`: there is no such slice in this language
+# Predicates over normalised text and language; `None`: there is no such slice in this language
+SLICES = {
     'emoji': lambda text, language: bool(EMOJI.search(text)),
     'no diacritics': _bare,
     'code-switched': _mixed,
@@ -80,7 +119,10 @@ def find_slices(
 )->pd.DataFrame: # A column per slice: `True`, `False`, or `None` where the slice does not exist in the language
     "Which texts belong to which slices; a text may be in several."
     refuse_one(texts, 'find_slices')
-    return pd.DataFrame({name: pd.Series([f(t, l) for t,l in zip(texts, languages)], dtype=object) for name,f in slices.items()})
+    return pd.DataFrame({
+        name: pd.Series([f(t, l) for t, l in zip(texts, languages)], dtype=object)
+        for name, f in slices.items()
+    })
 
 # %% ../nbs/06d_slices.ipynb #f28f89e9
 def proportion(
@@ -102,10 +144,26 @@ def slice_table(
     rows = {}
     for lang,r in results.groupby('language'):
         rows[lang, 'all'] = r['label']==r['pred']
-        rows |= {(lang, name): (r['label']==r['pred'])[member.loc[r.index, name].astype(bool)] for name in slices if member.loc[r.index, name].notna().any()}
+        rows |= {
+            (lang, name): (r['label'] == r['pred'])[member.loc[r.index, name].astype(bool)]
+            for name in slices
+            if member.loc[r.index, name].notna().any()
+        }
     nothing = (np.nan,)*3
-    out = {k: (len(hits), *(proportion(hits, level) if len(hits) >= min_texts else nothing), '' if len(hits) >= min_texts else 'too small') for k,hits in rows.items()}
-    return pd.DataFrame(out, index=['texts','accuracy','low','high','note']).T.rename_axis(['language','slice']).astype({'texts': int, 'accuracy': float, 'low': float, 'high': float})
+    out = {
+        k: (
+            len(hits),
+            *(proportion(hits, level) if len(hits) >= min_texts else nothing),
+            '' if len(hits) >= min_texts else 'too small',
+        )
+        for k, hits in rows.items()
+    }
+    return (
+        pd
+        .DataFrame(out, index=['texts', 'accuracy', 'low', 'high', 'note'])
+        .T.rename_axis(['language', 'slice'])
+        .astype({'texts': int, 'accuracy': float, 'low': float, 'high': float})
+    )
 
 # %% ../nbs/06d_slices.ipynb #2d229cba
 REWRITES = { # From text and language to the text as others would have sent it
@@ -115,7 +173,8 @@ REWRITES = { # From text and language to the text as others would have sent it
 
 def rewrite_table(
     predictor:Callable, # From a list of texts to answers, see `read_answers`
-    results:pd.DataFrame, # Its answers for the texts as they are: `language`, `text`, `label`, `pred`
+    # Its answers for the texts as they are: `language`, `text`, `label`, `pred`
+    results:pd.DataFrame,
     rewrites:dict[str,Callable]=REWRITES,
     min_texts:int=30, # That the rewriting changes
     **options, # For `score_intervals`
@@ -123,12 +182,38 @@ def rewrite_table(
     "Accuracy after rewriting, beside that of the very same texts before; texts that stay as they are do not count."
     rows = {}
     for name,rewrite in rewrites.items():
-        new = pd.Series([rewrite(t, l) for t,l in zip(results['text'], results['language'])], index=results.index)
+        new = pd.Series(
+            [rewrite(t, l) for t, l in zip(results['text'], results['language'])],
+            index=results.index,
+        )
         for lang,r in results[new != results['text']].groupby('language'):
-            if len(r) < min_texts: rows[lang, name] = {'texts': len(r), 'note': 'too small'}; continue
+            if len(r) < min_texts:
+                rows[lang, name] = {'texts': len(r), 'note': 'too small'}
+                continue
             after = read_answers(predictor(new[r.index].tolist()))[0]
             diff = score_intervals(r['label'], after, against=r['pred'], **options).loc['accuracy']
-            rows[lang, name] = {'texts': len(r), 'accuracy_before': (r['pred']==r['label']).mean(), 'accuracy': (after==r['label']).mean(), 'difference': diff['value'], 'low': diff['low'], 'high': diff['high'],
-                                'labels_changed': (after != r['pred']).mean(), 'note': ''}
-    columns = ['texts','accuracy_before','accuracy','difference','low','high','labels_changed','note']
-    return pd.DataFrame(list(rows.values()), columns=columns, index=pd.MultiIndex.from_tuples(list(rows), names=['language','slice'])).sort_index()
+            rows[lang, name] = {
+                'texts': len(r),
+                'accuracy_before': (r['pred'] == r['label']).mean(),
+                'accuracy': (after == r['label']).mean(),
+                'difference': diff['value'],
+                'low': diff['low'],
+                'high': diff['high'],
+                'labels_changed': (after != r['pred']).mean(),
+                'note': '',
+            }
+    columns = [
+        'texts',
+        'accuracy_before',
+        'accuracy',
+        'difference',
+        'low',
+        'high',
+        'labels_changed',
+        'note',
+    ]
+    return pd.DataFrame(
+        list(rows.values()),
+        columns=columns,
+        index=pd.MultiIndex.from_tuples(list(rows), names=['language', 'slice']),
+    ).sort_index()

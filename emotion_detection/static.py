@@ -20,13 +20,26 @@ import onnx
 import pandas as pd
 from onnx import TensorProto, numpy_helper
 from onnx.helper import make_node, make_opsetid
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
 from .config import QuantizationSection
 from .data import DataModule
 from .files import GateError, InputError, check_output, new_folder, read_json
 from .files import require, require_files, user_path, write_json
 from .predict import load_tokenizer
-from .quantization import complete_int8, graph_probs, open_gate, quantize_tables, read_graph, weight_nodes
+from emotion_detection.quantization import (
+    complete_int8,
+    graph_probs,
+    open_gate,
+    quantize_tables,
+    read_graph,
+    weight_nodes,
+)
 from .runtime import OnnxModel, find_onnx
 from .text import normalise, refuse_one
 
@@ -39,10 +52,19 @@ def text_feeds(
     refuse_one(texts, 'text_feeds')
     graph = onnx.load(find_onnx(onnx_dir), load_external_data=False).graph
     names = {i.name for i in graph.input} & {'input_ids', 'attention_mask', 'token_type_ids'}
-    tokenizer = load_tokenizer(onnx_dir, read_json(Path(onnx_dir)/'config.json').get('emotion_detection', {}).get('max_length', 128))
+    tokenizer = load_tokenizer(
+        onnx_dir,
+        read_json(Path(onnx_dir) / 'config.json')
+        .get('emotion_detection', {})
+        .get('max_length', 128),
+    )
     def feed(enc):
         ids = np.array([enc.ids], dtype=np.int64)   # (1, T)
-        given = {'input_ids': ids, 'attention_mask': np.ones_like(ids), 'token_type_ids': np.zeros_like(ids)}
+        given = {
+            'input_ids': ids,
+            'attention_mask': np.ones_like(ids),
+            'token_type_ids': np.zeros_like(ids),
+        }
         return {n: given[n] for n in names}
     return [feed(e) for e in tokenizer.encode_batch([normalise(t) for t in texts])]
 
@@ -52,8 +74,16 @@ def calibration_texts(
     per_language:int=150, # Texts
 )->list[str]: # Spread evenly over each training set
     "Texts to measure activations on, as many of each language."
-    if not data: raise InputError("static INT8 measures activations on texts: give data with training texts, in each language")
-    return [dm.train.text[i] for dm in data for i in np.unique(np.linspace(0, len(dm.train)-1, per_language).astype(int))]
+    if not data:
+        raise InputError(
+            "static INT8 measures activations on texts: give data with training texts, in "
+            "each language"
+        )
+    return [
+        dm.train.text[i]
+        for dm in data
+        for i in np.unique(np.linspace(0, len(dm.train) - 1, per_language).astype(int))
+    ]
 
 # %% ../nbs/06b_static.ipynb #9c0ce2c0
 class _Feeds(CalibrationDataReader):
@@ -69,25 +99,45 @@ def quantize_static_file(
     nodes, # Names of the nodes to quantise
     feeds:list[dict], # From `text_feeds`
     options:QuantizationSection,
-    method:str='MinMax', # How a range follows from the values seen: `MinMax`, or `Entropy` or `Percentile`, which cut off outliers
+    # How a range follows from the values seen: `MinMax`, or `Entropy` or `Percentile`, which cut off outliers
+    method:str='MinMax',
 ):
     "Quantise some nodes of a graph: tables by row, matrices with ONNX Runtime and scales from `feeds`."
-    graph = onnx.ModelProto(); graph.CopyFrom(model)
+    graph = onnx.ModelProto()
+    graph.CopyFrom(model)
     quantize_tables(graph, nodes)
     logging.disable(logging.WARNING)
     try:
         with redirect_stdout(sys.stderr):
-            quantize_static(graph, str(target), _Feeds(feeds), QuantFormat.QDQ, ['MatMul'], nodes_to_exclude=[n for n in weight_nodes(graph, ['MatMul']) if n not in nodes],
-                per_channel=options.per_channel, reduce_range=options.reduce_range, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod[method],
-                extra_options={'MatMulConstBOnly': True, 'DefaultTensorType': TensorProto.FLOAT, 'OpTypesToExcludeOutputQuantization': ['MatMul'],
-                    'CalibStridedMinMax': None if method=='MinMax' else 1})  # histograms of one text at a time: together they would need equal lengths
+            quantize_static(
+                graph,
+                str(target),
+                _Feeds(feeds),
+                QuantFormat.QDQ,
+                ['MatMul'],
+                nodes_to_exclude=[n for n in weight_nodes(graph, ['MatMul']) if n not in nodes],
+                per_channel=options.per_channel,
+                reduce_range=options.reduce_range,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod[method],
+                extra_options={
+                    'MatMulConstBOnly': True,
+                    'DefaultTensorType': TensorProto.FLOAT,
+                    'OpTypesToExcludeOutputQuantization': ['MatMul'],
+                    # histograms of one text at a time: together they would need equal lengths
+                    'CalibStridedMinMax': None if method == 'MinMax' else 1,
+                },
+            )
     finally: logging.disable(logging.NOTSET)
 
 # %% ../nbs/06b_static.ipynb #79de1243
 def quantize_static_int8(
     onnx_dir:str|os.PathLike, # FP32 ONNX folder; `InputError` when it is none
-    output_dir:str|os.PathLike, # INT8 folder to make; `GateError` and no folder when it does not answer as FP32
-    data:tuple[DataModule,...], # Their training texts give the ranges, their validation texts are compared
+    # INT8 folder to make; `GateError` and no folder when it does not answer as FP32
+    output_dir:str|os.PathLike,
+    # Their training texts give the ranges, their validation texts are compared
+    data:tuple[DataModule,...],
     options:QuantizationSection|None=None, # The configuration's section; default: its defaults
     method:str='MinMax', # See `quantize_static_file`
     per_language:int=150, # Texts to calibrate with
@@ -96,21 +146,35 @@ def quantize_static_int8(
     onnx_dir = user_path(onnx_dir)
     check_output(output_dir, 'int8', [onnx_dir])
     options, source = options or QuantizationSection(), find_onnx(onnx_dir)
-    onnx_dir = require_files(onnx_dir, 'config.json', 'tokenizer.json', str(source.relative_to(onnx_dir) if source else 'onnx/model.onnx'), kind='ONNX model')
-    graph, gate, feeds = read_graph(source), open_gate(onnx_dir, data, options), text_feeds(onnx_dir, calibration_texts(data, per_language))
+    onnx_dir = require_files(
+        onnx_dir,
+        'config.json',
+        'tokenizer.json',
+        str(source.relative_to(onnx_dir) if source else 'onnx/model.onnx'),
+        kind='ONNX model',
+    )
+    graph = read_graph(source)
+    gate = open_gate(onnx_dir, data, options)
+    feeds = text_feeds(onnx_dir, calibration_texts(data, per_language))
     nodes = weight_nodes(graph, options.op_types)
     with new_folder(output_dir, 'int8', [onnx_dir]) as new:
-        target = new/'onnx'/'model_quantized.onnx'; target.parent.mkdir()
+        target = new/'onnx'/'model_quantized.onnx'
+        target.parent.mkdir()
         quantize_static_file(graph, target, nodes, feeds, options, method)
         figures = gate.measure(graph_probs(target))
-        if why := gate.failure(figures): raise GateError(f"static INT8, {method}: {why}; nothing was written")
-        complete_int8(new, onnx_dir, {'nodes': len(nodes), 'in_fp32': [], 'after': figures}, options)
+        if why := gate.failure(figures):
+            raise GateError(f"static INT8, {method}: {why}; nothing was written")
+        complete_int8(
+            new, onnx_dir, {'nodes': len(nodes), 'in_fp32': [], 'after': figures}, options
+        )
     return user_path(output_dir)
 
 # %% ../nbs/06b_static.ipynb #0fb8f266
 def quantize_openvino(
-    onnx_dir:str|os.PathLike, # FP32 ONNX folder; `InputError` when it is none, or without `pip install 'emotion_detection[openvino]'`
-    output_dir:str|os.PathLike, # Folder to make: `openvino_model.xml` and `.bin` beside the tokenizer
+    # FP32 ONNX folder; `InputError` when it is none, or without `pip install 'emotion_detection[openvino]'`
+    onnx_dir:str|os.PathLike,
+    # Folder to make: `openvino_model.xml` and `.bin` beside the tokenizer
+    output_dir:str|os.PathLike,
     texts:list[str], # To calibrate with, see `calibration_texts`
 )->Path: # `output_dir`
     "ONNX FP32 to OpenVINO's static INT8, with NNCF."
@@ -119,28 +183,54 @@ def quantize_openvino(
     os.environ.setdefault('NNCF_CI', '1')  # otherwise it reports its use to its makers
     ov, nncf = (require(m, 'openvino', 'INT8 for OpenVINO') for m in ('openvino', 'nncf'))
     source = find_onnx(onnx_dir)
-    onnx_dir = require_files(onnx_dir, 'config.json', 'tokenizer.json', str(source.relative_to(onnx_dir) if source else 'onnx/model.onnx'), kind='ONNX model')
+    onnx_dir = require_files(
+        onnx_dir,
+        'config.json',
+        'tokenizer.json',
+        str(source.relative_to(onnx_dir) if source else 'onnx/model.onnx'),
+        kind='ONNX model',
+    )
     feeds = text_feeds(onnx_dir, texts)
     with new_folder(output_dir, 'openvino', [onnx_dir]) as new, redirect_stdout(sys.stderr):
         nncf.set_log_level(logging.ERROR)
-        small = nncf.quantize(ov.Core().read_model(str(source)), nncf.Dataset(feeds), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(feeds))
+        small = nncf.quantize(
+            ov.Core().read_model(str(source)),
+            nncf.Dataset(feeds),
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=len(feeds),
+        )
         ov.save_model(small, str(new/'openvino_model.xml'), compress_to_fp16=False)
         for file in onnx_dir.iterdir():
-            if file.suffix in ('.json', '.txt', '.model') and file.name != 'manifest.json': shutil.copy(file, new)
+            if file.suffix in ('.json', '.txt', '.model') and file.name != 'manifest.json':
+                shutil.copy(file, new)
     return user_path(output_dir)
 
 # %% ../nbs/06b_static.ipynb #e6236eeb
 def openvino_backend(
     path:str|os.PathLike, # `.xml` or `.onnx` file
     threads:int=1, # For one call
-    precision:str='f32', # Of what is not INT8; `bf16` is OpenVINO's own choice on a processor that has it
+    # Of what is not INT8; `bf16` is OpenVINO's own choice on a processor that has it
+    precision:str='f32',
 )->Callable: # From `input_ids` and `attention_mask`, each `(B, T)`, to logits `(B, K)`
     "A model of OpenVINO as a function."
     ov = require('openvino', 'openvino', 'an OpenVINO model')
-    model = ov.Core().compile_model(str(path), 'CPU', {'INFERENCE_NUM_THREADS': threads, 'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': precision})
-    names, request = [i.any_name for i in model.inputs], model.create_infer_request()
+    model = ov.Core().compile_model(
+        str(path),
+        'CPU',
+        {
+            'INFERENCE_NUM_THREADS': threads,
+            'PERFORMANCE_HINT': 'LATENCY',
+            'INFERENCE_PRECISION_HINT': precision,
+        },
+    )
+    names = [i.any_name for i in model.inputs]
+    request = model.create_infer_request()
     def run(input_ids, attention_mask):
-        given = {'input_ids': input_ids, 'attention_mask': attention_mask, 'token_type_ids': np.zeros_like(input_ids)}
+        given = {
+            'input_ids': input_ids,
+            'attention_mask': attention_mask,
+            'token_type_ids': np.zeros_like(input_ids),
+        }
         return request.infer({n: given[n] for n in names})[model.output(0)].copy()
     return run
 
@@ -157,34 +247,68 @@ def company_gap(
     def gap(groups):
         moved = [0.]
         for group in groups:
-            ids, mask = (np.array([np.pad(row(texts[i]), (0, max(len(texts[j]) for j in group)-len(texts[i])), constant_values=fill) for i in group]) for row,fill in ((np.array, pad), (np.ones_like, 0)))
+            ids, mask = (
+                np.array([
+                    np.pad(
+                        row(texts[i]),
+                        (0, max(len(texts[j]) for j in group) - len(texts[i])),
+                        constant_values=fill,
+                    )
+                    for i in group
+                ])
+                for row, fill in ((np.array, pad), (np.ones_like, 0))
+            )
             moved.append(float(abs(run(ids, mask)-alone[group]).max()))
         return max(moved)
     lengths = [len(t) for t in texts]
     equal = [[i for i in range(len(texts)) if lengths[i]==n] for n in sorted(set(lengths))]
     mixed = np.random.default_rng(0).permutation(len(texts))
-    return {'equal': gap([g[i:i+size] for g in equal for i in range(0, len(g), size)]), 'padded': gap([mixed[i:i+size] for i in range(0, len(texts), size)])}
+    return {
+        'equal': gap([g[i : i + size] for g in equal for i in range(0, len(g), size)]),
+        'padded': gap([mixed[i : i + size] for i in range(0, len(texts), size)]),
+    }
 
 # %% ../nbs/06b_static.ipynb #f6958d27
 def quantize_rows_file(
     model:onnx.ModelProto, # From `read_graph`; not changed
     target:str|os.PathLike, # `.onnx` file to write
     nodes, # Names of the nodes to quantise
-    block:int=256, # Columns with a scale of their own, a power of 2; a matrix whose height is no multiple stays in FP32
+    # Columns with a scale of their own, a power of 2; a matrix whose height is no multiple stays in FP32
+    block:int=256,
 ):
     "Quantise tables by row, and matrices for activations that are quantised by row at run time."
-    graph = onnx.ModelProto(); graph.CopyFrom(model)
+    graph = onnx.ModelProto()
+    graph.CopyFrom(model)
     quantize_tables(graph, nodes)
     matrices = {t.name: t for t in graph.graph.initializer}
     for node in graph.graph.node:
         if node.op_type != 'MatMul' or node.name not in nodes: continue
         name, out = node.input[1], node.output[0]
-        w = numpy_helper.to_array(matrices[name]); K, N = w.shape
+        w = numpy_helper.to_array(matrices[name])
+        K, N = w.shape
         if K % block: continue
         parts = w.T.reshape(N, K//block, block)
         scale = np.maximum(abs(parts).max(-1, keepdims=True), 1e-30)/127
-        graph.graph.initializer.extend([numpy_helper.from_array((np.rint(parts/scale)+128).astype(np.uint8), name+'_rows'), numpy_helper.from_array(scale[...,0], name+'_rows_scale')])
-        node.CopyFrom(make_node('MatMulNBits', [node.input[0], name+'_rows', name+'_rows_scale'], [out], node.name, domain='com.microsoft', K=K, N=N, bits=8, block_size=block, accuracy_level=4))
+        graph.graph.initializer.extend([
+            numpy_helper.from_array(
+                (np.rint(parts / scale) + 128).astype(np.uint8), name + '_rows'
+            ),
+            numpy_helper.from_array(scale[..., 0], name + '_rows_scale'),
+        ])
+        node.CopyFrom(
+            make_node(
+                'MatMulNBits',
+                [node.input[0], name + '_rows', name + '_rows_scale'],
+                [out],
+                node.name,
+                domain='com.microsoft',
+                K=K,
+                N=N,
+                bits=8,
+                block_size=block,
+                accuracy_level=4,
+            )
+        )
     drop_unused(graph)
     graph.opset_import.append(make_opsetid('com.microsoft', 1))
     onnx.save(graph, target)
@@ -208,10 +332,20 @@ def time_shapes(
     "How long each takes, by turns."
     rng, times = np.random.default_rng(0), {}
     feeds = {f'{b} x {t}': rng.integers(5, tokens, (b, t)) for b,t in shapes}
-    def timed(run, ids): start = time.perf_counter(); run(ids, np.ones_like(ids)); return 1e3*(time.perf_counter()-start)
+    def timed(run, ids):
+        start = time.perf_counter()
+        run(ids, np.ones_like(ids))
+        return 1e3*(time.perf_counter()-start)
     for _ in range(rounds):
         for shape,ids in feeds.items():
             for name,run in runs.items():
                 time.sleep(.1)  # until the threads of the one before have stopped waiting for more
-                times.setdefault((name, shape), []).extend([timed(run, ids) for _ in range(calls+1)][1:])
-    return pd.Series({k: float(np.median(v)) for k,v in times.items()}).unstack()[list(feeds)].loc[list(runs)]
+                times.setdefault((name, shape), []).extend(
+                    [timed(run, ids) for _ in range(calls + 1)][1:]
+                )
+    return (
+        pd
+        .Series({k: float(np.median(v)) for k, v in times.items()})
+        .unstack()[list(feeds)]
+        .loc[list(runs)]
+    )

@@ -18,10 +18,16 @@ def is_table(
     "Does `obj` have columns?"
     if hasattr(obj, 'assign') and hasattr(obj, 'columns'): return True
     if hasattr(obj, 'column_names'):
-        raise InputError(f"a {type(obj).__name__} is not answered as a whole: give one column, predictor(table['text']), or use its map: table.map(predictor, batched=True)")
+        raise InputError(
+            f"a {type(obj).__name__} is not answered as a whole: give one column, "
+            "predictor(table['text']), or use its map: table.map(predictor, batched=True)"
+        )
     if isinstance(obj, Mapping): return True
     if hasattr(obj, 'columns'):
-        raise InputError(f"a {type(obj).__module__.split('.')[0]} {type(obj).__name__} is not answered as a whole: give one column, predictor(table['text'].to_list())")
+        raise InputError(
+            f"a {type(obj).__module__.split('.')[0]} {type(obj).__name__} is not answered as "
+            "a whole: give one column, predictor(table['text'].to_list())"
+        )
     return False
 
 def column_names(
@@ -41,14 +47,17 @@ def table_texts(
         raise InputError(f"the table has {count} columns {column!r}; rename or drop all but one")
     if not count:
         found = ', '.join(map(str, names)) or 'none at all'
-        raise InputError(f"the table has no column {column!r}; its columns are {found}; pass text_column=…")
+        raise InputError(
+            f"the table has no column {column!r}; its columns are {found}; pass text_column=…"
+        )
     texts = table[column]
     if isinstance(texts, str): return texts
     if isinstance(texts, (bytes, Mapping)) or not isinstance(texts, Iterable):
         raise InputError(f"the column {column!r} is {texts!r:.60}, not texts")
     texts = list(texts)
     for i,t in enumerate(texts):
-        if not isinstance(t, str): raise InputError(f"row {i} of the column {column!r} is {t!r:.60}, not a text")
+        if not isinstance(t, str):
+            raise InputError(f"row {i} of the column {column!r} is {t!r:.60}, not a text")
     _same_length(table, column, len(texts))
     return texts
 
@@ -57,7 +66,10 @@ def _same_length(table, column, rows):
     if not isinstance(table, Mapping): return
     for name,values in table.items():
         if isinstance(values, (list, tuple, np.ndarray)) and len(values) != rows:
-            raise InputError(f"the column {column!r} has {rows} rows and {name!r} has {len(values)}; they are not of one table")
+            raise InputError(
+                f"the column {column!r} has {rows} rows and {name!r} has {len(values)}; they "
+                "are not of one table"
+            )
 
 # %% ../nbs/04c_tables.ipynb #9db1ea51
 def answer_columns(
@@ -67,7 +79,10 @@ def answer_columns(
     "Answers as columns, whose types do not depend on the rows."
     kinds = {'label': object, 'score': float, 'tokens': np.int64, 'truncated': bool}
     get = lambda name: [a['scores'][name] if name in LABELS else a[name] for a in answers]
-    return {prefix+n: np.array(get(n), dtype=kinds.get(n, float)) for n in ('label', 'score', *LABELS, 'tokens', 'truncated')}
+    return {
+        prefix + n: np.array(get(n), dtype=kinds.get(n, float))
+        for n in ('label', 'score', *LABELS, 'tokens', 'truncated')
+    }
 
 def with_answers(
     table, # What `table_texts` read
@@ -78,8 +93,12 @@ def with_answers(
     new = answer_columns([answers] if isinstance(answers, dict) else answers, prefix)
     names = column_names(table)
     if taken := [n for n in new if n in names]:
-        raise InputError(f"the table has a column {taken[0]!r} already; pass prefix='emotion_' (datasets and Ray: fn_kwargs={{'prefix': 'emotion_'}})")
+        raise InputError(
+            f"the table has a column {taken[0]!r} already; pass prefix='emotion_' (datasets "
+            f"and Ray: fn_kwargs={{'prefix': 'emotion_'}})"
+        )
     if hasattr(table, 'assign'): return table.assign(**new)
     if isinstance(answers, dict): return {k: v[0] for k,v in new.items()}
-    if type(table) is dict and any(isinstance(v, np.ndarray) for v in table.values()): return table | new
+    if type(table) is dict and any(isinstance(v, np.ndarray) for v in table.values()):
+        return table | new
     return {k: v.tolist() for k,v in new.items()}

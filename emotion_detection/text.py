@@ -49,7 +49,10 @@ _RUN = re.compile(r'([^\s\d])\1{3,}')
 # %% ../nbs/00a_text.ipynb #5528f37c
 def _unescape(text):
     "`html.unescape`, also for character numbers that Python does not read"
-    if '&#' in text: text = re.sub(r'&#\d{8,};?', '\ufffd', re.sub(r'&#0+(?=\d)', '&#', text, flags=re.A), flags=re.A)
+    if '&#' in text:
+        text = re.sub(
+            r'&#\d{8,};?', '\ufffd', re.sub(r'&#0+(?=\d)', '&#', text, flags=re.A), flags=re.A
+        )
     return html.unescape(text)
 
 _LONG = re.compile('[^\x00-\u02ff]{33,}')  # marks follow U+02FF; a sort of 32 takes no time
@@ -57,7 +60,10 @@ _LONG = re.compile('[^\x00-\u02ff]{33,}')  # marks follow U+02FF; a sort of 32 t
 def _sort_marks(match):
     "Runs of marks in canonical order, which is the order that NFC would put them in"
     chars = ''.join(unicodedata.normalize('NFD', c) for c in match[0])
-    return ''.join(''.join(sorted(g, key=unicodedata.combining)) for _,g in groupby(chars, lambda c: unicodedata.combining(c) > 0))
+    return ''.join(
+        ''.join(sorted(g, key=unicodedata.combining))
+        for _, g in groupby(chars, lambda c: unicodedata.combining(c) > 0)
+    )
 
 # %% ../nbs/00a_text.ipynb #afc38eba
 def _normalise_once(text):
@@ -94,11 +100,18 @@ def refuse_one(
 ): # `texts`; `TypeError` when it is one text, a table or nothing that can be gone through
     "Keep a text from being read letter by letter."
     if isinstance(texts, str):
-        raise TypeError(f"{name} takes many texts and was given one, {texts[:40]!r}; give a list, [text]")
+        raise TypeError(
+            f"{name} takes many texts and was given one, {texts[:40]!r}; give a list, [text]"
+        )
     if isinstance(texts, (bytes, bytearray, memoryview)):
-        raise TypeError(f"{name} takes many texts and was given {type(texts).__name__}; decode it first")
+        raise TypeError(
+            f"{name} takes many texts and was given {type(texts).__name__}; decode it first"
+        )
     if isinstance(texts, Mapping) or hasattr(texts, 'columns') or hasattr(texts, 'column_names'):
-        raise TypeError(f"{name} takes texts, not a table ({type(texts).__name__}); give one column, table['text']")
+        raise TypeError(
+            f"{name} takes texts, not a table ({type(texts).__name__}); give one column, "
+            "table['text']"
+        )
     if not isinstance(texts, Iterable):
         raise TypeError(f"{name} takes many texts, not {type(texts).__name__}; give a list")
     return texts

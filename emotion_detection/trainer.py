@@ -29,7 +29,16 @@ from accelerate import PartialState
 from fastcore.basics import patch
 from safetensors.torch import load_model
 from torch.utils.data import Sampler, SequentialSampler
-from transformers import DataCollatorWithPadding, EarlyStoppingCallback, ProgressCallback, PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers import (
+    DataCollatorWithPadding,
+    EarlyStoppingCallback,
+    ProgressCallback,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from transformers.utils import logging as hf_logging
@@ -37,7 +46,15 @@ from tqdm.auto import tqdm
 from .config import Config, PhaseSection, training_arguments
 from .data import Examples, encode
 from .data_mapping import LABELS
-from .files import SEAL, InputError, Unreadable, broken_seal, explain_full_disk, read_json, seal_folder
+from emotion_detection.files import (
+    SEAL,
+    InputError,
+    Unreadable,
+    broken_seal,
+    explain_full_disk,
+    read_json,
+    seal_folder,
+)
 from .loss import BalancedCrossEntropyLoss, class_weights
 from .metrics import emotion_scores
 from .model import EmotionClassifier
@@ -49,18 +66,30 @@ class EpochSampler(Sampler):
     def __init__(self,
         lengths:list[int], # Tokens per example
         seed:int,
-        group:int=1, # Examples per step over all processes: their lengths are made alike; 1 for a plain shuffle
+        # Examples per step over all processes: their lengths are made alike; 1 for a plain shuffle
+        group:int=1,
         pool:int=0, # The last `pool` examples are not all used in an epoch …
         draw:int=0, # … but only `draw` of them, other ones each time
-    ): self.lengths, self.seed, self.group, self.pool, self.draw, self.epoch = list(lengths), seed, group, pool, draw, 0
+    ):
+        self.lengths = list(lengths)
+        self.seed = seed
+        self.group = group
+        self.pool = pool
+        self.draw = draw
+        self.epoch = 0
     def set_epoch(self, epoch): self.epoch = epoch
     def __len__(self): return len(self.lengths) - self.pool + self.draw
     def __iter__(self):
         g = torch.Generator().manual_seed(self.seed*100_003 + self.epoch)
         always = len(self.lengths) - self.pool
-        chosen = torch.cat([torch.arange(always), always + torch.randperm(self.pool, generator=g)[:self.draw]])
+        chosen = torch.cat([
+            torch.arange(always),
+            always + torch.randperm(self.pool, generator=g)[: self.draw],
+        ])
         if self.group==1: return iter(chosen[torch.randperm(len(chosen), generator=g)].tolist())
-        order = chosen[get_length_grouped_indices([self.lengths[i] for i in chosen], self.group, generator=g)].tolist()
+        order = chosen[
+            get_length_grouped_indices([self.lengths[i] for i in chosen], self.group, generator=g)
+        ].tolist()
         *steps, last = [order[i:i+self.group] for i in range(0, len(order), self.group)]
         mixed = [steps[i] for i in torch.randperm(len(steps), generator=g)]
         return iter([i for step in (*mixed, last) for i in step])  # the last step may be smaller
@@ -80,7 +109,11 @@ class EmotionTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset=None):
         a = self.args
-        group = a.train_batch_size*a.gradient_accumulation_steps*a.world_size if a.group_by_length else 1
+        group = (
+            a.train_batch_size * a.gradient_accumulation_steps * a.world_size
+            if a.group_by_length
+            else 1
+        )
         return EpochSampler(self.train_dataset['length'], a.seed, group, self.pool, self.draw)
 
     def _loss(self, outputs, labels, num_items_in_batch=None):
@@ -91,8 +124,15 @@ class EmotionTrainer(Trainer):
     def _get_num_items_in_batch(self, batch_samples, device):
         "The weight of all ratings in all micro-batches of a step, over all processes"
         if not batch_samples: return None
-        total = sum(self.loss_fn.rating_weights(b['labels'].to(device), b['labels'].shape[-1]).sum() for b in batch_samples)
-        return self.accelerator.gather(total).sum() if self.args.average_tokens_across_devices else total
+        total = sum(
+            self.loss_fn.rating_weights(b['labels'].to(device), b['labels'].shape[-1]).sum()
+            for b in batch_samples
+        )
+        return (
+            self.accelerator.gather(total).sum()
+            if self.args.average_tokens_across_devices
+            else total
+        )
 
 # %% ../nbs/02b_trainer.ipynb #05edb6fc
 def f1_line(
@@ -122,17 +162,38 @@ class Progress(TrainerCallback, ExportableState):
         seconds:float=0., # Spent before an interruption
         later:int=0, # Texts that later phases will train on
     ):
-        self.name, self.every, self.seconds, self.later, self.bar = name, every, seconds, later, None
+        self.name = name
+        self.every = every
+        self.seconds = seconds
+        self.later = later
+        self.bar = None
         self.said = self.start = time.time()
-    def state(self): return {'args': {'name': self.name, 'every': self.every, 'seconds': self.seconds + time.time() - self.start, 'later': self.later}, 'attributes': {}}
+    def state(self):
+        return {
+            'args': {
+                'name': self.name,
+                'every': self.every,
+                'seconds': self.seconds + time.time() - self.start,
+                'later': self.later,
+            },
+            'attributes': {},
+        }
     def on_train_begin(self, args, state, control, **kw):
         hidden = not sys.stderr.isatty() or not state.is_world_process_zero
         self.first, self.began = state.global_step, None
-        self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.name, unit='step', file=sys.stderr, disable=hidden)
+        self.bar = tqdm(
+            total=state.max_steps,
+            initial=state.global_step,
+            desc=self.name,
+            unit='step',
+            file=sys.stderr,
+            disable=hidden,
+        )
     def on_step_end(self, args, state, control, **kw):
         self.bar.update(state.global_step - self.bar.n)
         self.estimate(args, state)
-        if self.bar.disable and time.time()-self.said > self.every: self.say(state, f"step {state.global_step}/{state.max_steps}")
+        if self.bar.disable and time.time()-self.said > self.every:
+            self.say(state, f"step {state.global_step}/{state.max_steps}")
     def estimate(self, args, state, steps=20):
         "After some steps: how long it will take, the first ones aside, in which libraries warm up"
         done = state.global_step - self.first
@@ -141,12 +202,19 @@ class Progress(TrainerCallback, ExportableState):
         step = (time.time() - self.began)/(steps - 3)
         batch = args.train_batch_size*args.gradient_accumulation_steps*args.world_size
         rest = step*(state.max_steps - state.global_step + self.later/batch)
-        if rest > 60: self.say(state, f"about {duration(rest)} to go" + ', the phase after it included'*(self.later > 0))
+        if rest > 60:
+            self.say(
+                state,
+                f"about {duration(rest)} to go"
+                + ', the phase after it included' * (self.later > 0),
+            )
     def say(self, state, line):
         self.said = time.time()
         if state.is_world_process_zero: tqdm.write(f'{self.name}: {line}', file=sys.stderr)
     def on_evaluate(self, args, state, control, metrics, **kw):
-        self.say(state, f"epoch {state.epoch or 0:.0f}/{state.num_train_epochs or 0}  {f1_line(metrics)}")
+        self.say(
+            state, f"epoch {state.epoch or 0:.0f}/{state.num_train_epochs or 0}  {f1_line(metrics)}"
+        )
     def on_train_end(self, args, state, control, **kw): self.bar.close()
 
 # %% ../nbs/02b_trainer.ipynb #85714827
@@ -154,12 +222,25 @@ def on_cpu()->bool:
     "Without a GPU many processes can still share the work, if the libraries are told that there is none."
     return not torch.accelerator.is_available()
 
-DEFAULTS = dict(eval_strategy='epoch', save_strategy='epoch', logging_strategy='epoch', save_total_limit=2,
-    load_best_model_at_end=True, metric_for_best_model='macro_f1', greater_is_better=True,
-    group_by_length=True, length_column_name='length', include_num_input_tokens_seen='non_padding',
-    restore_callback_states_from_checkpoint=True, disable_tqdm=True, use_cpu=on_cpu, ddp_find_unused_parameters=False,
+DEFAULTS = dict(
+    eval_strategy='epoch',
+    save_strategy='epoch',
+    logging_strategy='epoch',
+    save_total_limit=2,
+    load_best_model_at_end=True,
+    metric_for_best_model='macro_f1',
+    greater_is_better=True,
+    group_by_length=True,
+    length_column_name='length',
+    include_num_input_tokens_seen='non_padding',
+    restore_callback_states_from_checkpoint=True,
+    disable_tqdm=True,
+    use_cpu=on_cpu,
+    ddp_find_unused_parameters=False,
     report_to=lambda: 'tensorboard' if find_spec('tensorboard') else 'none',
-    dataloader_pin_memory=torch.cuda.is_available, bf16=lambda: torch.cuda.is_available() and torch.cuda.is_bf16_supported())
+    dataloader_pin_memory=torch.cuda.is_available,
+    bf16=lambda: torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
+)
 
 def trainer_arguments(
     section:PhaseSection, # What the configuration says; it wins over `DEFAULTS`
@@ -170,8 +251,16 @@ def trainer_arguments(
     "The configuration's arguments on top of what every phase needs."
     given = training_arguments(section)
     defaults = {k: v() if callable(v) else v for k,v in DEFAULTS.items() if k not in given}
-    try: return TrainingArguments(**defaults | {'seed': seed} | given, output_dir=str(work_dir), logging_dir=log_dir and str(log_dir))
-    except (ValueError, TypeError, ImportError) as e: raise InputError(f"the settings of a phase do not go together: {' '.join(str(e).split())}") from None
+    try:
+        return TrainingArguments(
+            **defaults | {'seed': seed} | given,
+            output_dir=str(work_dir),
+            logging_dir=log_dir and str(log_dir),
+        )
+    except (ValueError, TypeError, ImportError) as e:
+        raise InputError(
+            f"the settings of a phase do not go together: {' '.join(str(e).split())}"
+        ) from None
 
 # %% ../nbs/02b_trainer.ipynb #ab60c550
 @dataclass
@@ -212,14 +301,22 @@ def language_weights(
     counts = language_counts(train)
     for language,votes in language_counts(pool).items():
         counts[language] = counts.get(language, 0) + votes*draw/len(pool)
-    return {language: class_weights(n, config.loss.weight_cap) for language,n in counts.items() if n.any()}
+    return {
+        language: class_weights(n, config.loss.weight_cap)
+        for language, n in counts.items()
+        if n.any()
+    }
 
 def weighted(
     examples:Examples,
-    weights:dict[str,np.ndarray], # From `language_weights`; a language that is not in it keeps its votes
+    # From `language_weights`; a language that is not in it keeps its votes
+    weights:dict[str,np.ndarray],
 )->Examples: # Votes times weights
     "Votes that count as much as their class should in their language."
-    votes = [(np.array(v)*weights.get(lang, 1)).tolist() for v,lang in zip(examples.votes, examples.language)]
+    votes = [
+        (np.array(v) * weights.get(lang, 1)).tolist()
+        for v, lang in zip(examples.votes, examples.language)
+    ]
     return Examples(examples.text, votes, examples.id, examples.language)
 
 # %% ../nbs/02b_trainer.ipynb #95fe4b21
@@ -230,7 +327,8 @@ def quiet():
     hf_logging.set_verbosity_error()
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', message='To copy construct from a tensor')  # the Trainer's own count of tokens
+            # the Trainer's own count of tokens
+            warnings.filterwarnings('ignore', message='To copy construct from a tensor')
             yield
     finally: hf_logging.set_verbosity(before)
 
@@ -250,7 +348,9 @@ def _rotate_checkpoints(self:EmotionTrainer, **kwargs):
 @functools.cache
 def _know_numbered_cpus():
     "Processes on a CPU ask `torch.load` for the places `cpu:0`, `cpu:1`, …, which it does not know"
-    torch.serialization.register_package(9, lambda obj: None, lambda storage, place: storage if place.startswith('cpu:') else None)
+    torch.serialization.register_package(
+        9, lambda obj: None, lambda storage, place: storage if place.startswith('cpu:') else None
+    )
 
 @patch
 def _load_optimizer_and_scheduler(self:EmotionTrainer, checkpoint):
@@ -262,7 +362,9 @@ def checkpoints_of(
     folder:str|os.PathLike, # Of a phase
 )->list[Path]: # By step
     "The folders of checkpoints, `checkpoint-<step>`."
-    found = [c for c in Path(folder).glob('checkpoint-*') if re.fullmatch(r'checkpoint-\d+', c.name)]
+    found = [
+        c for c in Path(folder).glob('checkpoint-*') if re.fullmatch(r'checkpoint-\d+', c.name)
+    ]
     return sorted((c for c in found if c.is_dir()), key=lambda c: int(c.name.split('-')[1]))
 
 def remove_checkpoint(
@@ -340,9 +442,14 @@ def run_trainer(
 )->float: # Seconds, those before an interruption included
     "Train to the end."
     folder.mkdir(parents=True, exist_ok=True)
-    with explain_full_disk(folder, 'the checkpoints of earlier epochs are whole: free some space and go on with --resume'):
+    with explain_full_disk(
+        folder,
+        'the checkpoints of earlier epochs are whole: free some space and go on with --resume',
+    ):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
-    return next(c for c in trainer.callback_handler.callbacks if isinstance(c, Progress)).state()['args']['seconds']
+    return next(c for c in trainer.callback_handler.callbacks if isinstance(c, Progress)).state()[
+        'args'
+    ]['seconds']
 
 # %% ../nbs/02b_trainer.ipynb #00c5db19
 def make_trainer(
@@ -359,10 +466,26 @@ def make_trainer(
 )->EmotionTrainer:
     "A Trainer with our loss, scores and progress."
     tok, weights = classifier.tokenizer, language_weights(train, config, pool, draw)
-    data = [encode(weighted(e, weights), tok, classifier.max_length) for e in (train + pool, validation)]
-    stop = [EarlyStoppingCallback(section.early_stopping_patience)] if section.early_stopping_patience else []
-    trainer = EmotionTrainer(classifier.model, args, DataCollatorWithPadding(tok), *data, processing_class=tok, pool=len(pool), draw=draw,
-        loss_fn=BalancedCrossEntropyLoss(None, config.loss.label_smoothing), compute_metrics=scorer(validation), callbacks=[Progress(name, later=later), *stop])
+    data = [
+        encode(weighted(e, weights), tok, classifier.max_length) for e in (train + pool, validation)
+    ]
+    stop = (
+        [EarlyStoppingCallback(section.early_stopping_patience)]
+        if section.early_stopping_patience
+        else []
+    )
+    trainer = EmotionTrainer(
+        classifier.model,
+        args,
+        DataCollatorWithPadding(tok),
+        *data,
+        processing_class=tok,
+        pool=len(pool),
+        draw=draw,
+        loss_fn=BalancedCrossEntropyLoss(None, config.loss.label_smoothing),
+        compute_metrics=scorer(validation),
+        callbacks=[Progress(name, later=later), *stop],
+    )
     for noisy in (PrinterCallback, ProgressCallback): trainer.remove_callback(noisy)
     return trainer
 
@@ -373,7 +496,8 @@ def train_classifier(
     validation:Examples, # Best epoch and early stopping; its languages give the scores
     section:PhaseSection, # `phase1` or `phase2` of the configuration
     config:Config, # For loss and seed
-    output_dir:str|os.PathLike, # Made if need be; holds `checkpoints/<name>/`, see `usable_checkpoint`, and TensorBoard's `runs/`
+    # Made if need be; holds `checkpoints/<name>/`, see `usable_checkpoint`, and TensorBoard's `runs/`
+    output_dir:str|os.PathLike,
     name:str='training', # For progress lines and folders
     pool:Examples=Examples(), # More training examples, of which …
     draw:int=0, # … so many are drawn anew for each epoch
@@ -385,13 +509,21 @@ def train_classifier(
     checkpoints = Path(output_dir)/'checkpoints'/folder
     with quiet():
         args = trainer_arguments(section, checkpoints, config.seed, Path(output_dir)/'runs'/folder)
-        trainer = make_trainer(classifier, train, validation, section, config, args, name, pool, draw, later)
+        trainer = make_trainer(
+            classifier, train, validation, section, config, args, name, pool, draw, later
+        )
         last = start_from(checkpoints, resume, trainer)
         if last and stopped(last): seconds = restore_best(trainer, last)
         else: seconds = run_trainer(trainer, last, checkpoints)
     history = epochs(trainer.state.log_history)
     best = max(history, key=lambda h: h['macro_f1'])
-    return Training(classifier, {k: v for k,v in best.items() if 'f1' in k or 'accuracy' in k}, history, seconds, trainer.state.num_input_tokens_seen)
+    return Training(
+        classifier,
+        {k: v for k, v in best.items() if 'f1' in k or 'accuracy' in k},
+        history,
+        seconds,
+        trainer.state.num_input_tokens_seen,
+    )
 
 # %% ../nbs/02b_trainer.ipynb #aae7b0bf
 def epochs(
@@ -402,8 +534,18 @@ def epochs(
     for entry in log_history:
         if 'train_loss' in entry: continue  # the summary at the end
         row = rows.setdefault(entry['epoch'], {})
-        row |= {k.removeprefix('eval_'): v for k,v in entry.items() if k in ('loss','eval_loss','learning_rate','epoch') or 'f1' in k or 'accuracy' in k} if 'eval_loss' not in entry else \
-               {'validation_loss': entry['eval_loss']} | {k.removeprefix('eval_'): v for k,v in entry.items() if 'f1' in k or 'accuracy' in k}
+        row |= (
+            {
+                k.removeprefix('eval_'): v
+                for k, v in entry.items()
+                if k in ('loss', 'eval_loss', 'learning_rate', 'epoch')
+                or 'f1' in k
+                or 'accuracy' in k
+            }
+            if 'eval_loss' not in entry
+            else {'validation_loss': entry['eval_loss']}
+            | {k.removeprefix('eval_'): v for k, v in entry.items() if 'f1' in k or 'accuracy' in k}
+        )
     return [r for r in rows.values() if 'macro_f1' in r]
 
 # %% ../nbs/02b_trainer.ipynb #0a953800
@@ -420,7 +562,15 @@ def end_processes()->bool: # Is this the main process?
     return state.is_main_process
 
 # %% ../nbs/02b_trainer.ipynb #1c995668
-LIBRARIES = ('torch', 'transformers', 'datasets', 'tokenizers', 'accelerate', 'sentencepiece', 'emotion_detection')
+LIBRARIES = (
+    'torch',
+    'transformers',
+    'datasets',
+    'tokenizers',
+    'accelerate',
+    'sentencepiece',
+    'emotion_detection',
+)
 
 def training_summary(
     run:Training,
@@ -429,11 +579,19 @@ def training_summary(
 )->dict: # For `training_summary.json`; holds no paths of this machine and no token
     "What another person needs to know about a run."
     scores = {k: v if isinstance(v, int) else round(float(v), 4) for k,v in run.metrics.items()}
-    return {'scores': scores, 'seed': config.seed, 'seconds': round(run.seconds, 1), 'processes': processes().num_processes,
-            'tokens': run.tokens, 'tokens_per_second': round(run.tokens/max(run.seconds, 1e-9)),
-            'parameters': run.classifier.model.num_parameters(), 'normaliser_version': NORMALISER_VERSION,
-            'versions': {'python': platform.python_version()} | {l: version(l) for l in LIBRARIES},
-            'history': run.history, 'config': config.model_dump(exclude_unset=True)} | more
+    return {
+        'scores': scores,
+        'seed': config.seed,
+        'seconds': round(run.seconds, 1),
+        'processes': processes().num_processes,
+        'tokens': run.tokens,
+        'tokens_per_second': round(run.tokens / max(run.seconds, 1e-9)),
+        'parameters': run.classifier.model.num_parameters(),
+        'normaliser_version': NORMALISER_VERSION,
+        'versions': {'python': platform.python_version()} | {l: version(l) for l in LIBRARIES},
+        'history': run.history,
+        'config': config.model_dump(exclude_unset=True),
+    } | more
 
 # %% ../nbs/02b_trainer.ipynb #94feded6
 def plot_history(
@@ -445,13 +603,32 @@ def plot_history(
     fig,axes = plt.subplots(1, 2, figsize=(8,2.8))
     epoch = [h['epoch'] for h in history]
     for key,style,label in (('loss','o-','training'), ('validation_loss','s--','validation')):
-        axes[0].plot(epoch, [h[key] for h in history], style, color='#264653' if key=='loss' else '#c8553d', label=label, ms=4)
-    for key,style,color in zip(sorted(k for k in history[0] if k.startswith('macro_f1_')), ('o-','s--','^:'), ('#264653','#e9a23b','#7a5195')):
+        axes[0].plot(
+            epoch,
+            [h[key] for h in history],
+            style,
+            color='#264653' if key == 'loss' else '#c8553d',
+            label=label,
+            ms=4,
+        )
+    for key, style, color in zip(
+        sorted(k for k in history[0] if k.startswith('macro_f1_')),
+        ('o-', 's--', '^:'),
+        ('#264653', '#e9a23b', '#7a5195'),
+    ):
         language = key.removeprefix('macro_f1_')
         classes = history[0].get(f'f1_classes_{language}', len(LABELS))
-        label = language if classes == len(LABELS) else f'{language}, {classes} of {len(LABELS)} classes'
+        label = (
+            language
+            if classes == len(LABELS)
+            else f'{language}, {classes} of {len(LABELS)} classes'
+        )
         axes[1].plot(epoch, [h[key] for h in history], style, color=color, label=label, ms=4)
-    axes[0].set(xlabel='epoch', ylabel='loss (nats per rating)'); axes[1].set(xlabel='epoch', ylabel='macro-F1 on validation', ylim=(0,1))
-    for ax in axes: ax.legend(frameon=False); ax.spines[['top','right']].set_visible(False)
-    fig.suptitle(title); fig.tight_layout()
+    axes[0].set(xlabel='epoch', ylabel='loss (nats per rating)')
+    axes[1].set(xlabel='epoch', ylabel='macro-F1 on validation', ylim=(0,1))
+    for ax in axes:
+        ax.legend(frameon=False)
+        ax.spines[['top','right']].set_visible(False)
+    fig.suptitle(title)
+    fig.tight_layout()
     return axes

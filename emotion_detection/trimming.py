@@ -21,7 +21,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 import numpy as np
 import torch
-from .files import GateError, InputError, check_output, explain_full_disk, new_folder, read_json
+from emotion_detection.files import (
+    GateError,
+    InputError,
+    check_output,
+    explain_full_disk,
+    new_folder,
+    read_json,
+)
 from .files import require_files, user_path, write_json, write_text
 from .model import EmotionClassifier
 from .text import normalise, refuse_one
@@ -31,27 +38,45 @@ def _move_processor(processor, new_id):
     "The ids in what puts `<s>` and `</s>` around a text"
     kind = processor and processor['type']
     if kind in (None, 'ByteLevel'): return processor
-    if kind == 'Sequence': return processor | {'processors': [_move_processor(p, new_id) for p in processor['processors']]}
+    if kind == 'Sequence':
+        return processor | {
+            'processors': [_move_processor(p, new_id) for p in processor['processors']]
+        }
     if kind == 'TemplateProcessing':
-        return processor | {'special_tokens': {k: t | {'ids': [new_id[i] for i in t['ids']]} for k,t in processor['special_tokens'].items()}}
-    if kind in ('BertProcessing', 'RobertaProcessing'): return processor | {k: [processor[k][0], new_id[processor[k][1]]] for k in ('sep','cls')}
-    raise InputError(f"the tokenizer has a post-processor {kind}, which may name ids in a way that this version does not know; it cannot be trimmed")
+        return processor | {
+            'special_tokens': {
+                k: t | {'ids': [new_id[i] for i in t['ids']]}
+                for k, t in processor['special_tokens'].items()
+            }
+        }
+    if kind in ('BertProcessing', 'RobertaProcessing'):
+        return processor | {k: [processor[k][0], new_id[processor[k][1]]] for k in ('sep','cls')}
+    raise InputError(
+        f"the tokenizer has a post-processor {kind}, which may name ids in a way that this "
+        "version does not know; it cannot be trimmed"
+    )
 
 def move_ids(
     spec:dict, # `tokenizer.json`
     new_id:dict[int,int], # Old id to new id
 )->dict: # A copy with other ids
     "Give new ids wherever a tokenizer file names one; the vocabulary itself names none."
-    out = spec | {'added_tokens': [t | {'id': new_id[t['id']]} for t in spec.get('added_tokens') or []],
-                  'post_processor': _move_processor(spec.get('post_processor'), new_id)}
-    if spec['model'].get('unk_id') is not None: out['model'] = spec['model'] | {'unk_id': new_id[spec['model']['unk_id']]}
-    if spec.get('padding'): out['padding'] = spec['padding'] | {'pad_id': new_id[spec['padding']['pad_id']]}
+    out = spec | {
+        'added_tokens': [t | {'id': new_id[t['id']]} for t in spec.get('added_tokens') or []],
+        'post_processor': _move_processor(spec.get('post_processor'), new_id),
+    }
+    if spec['model'].get('unk_id') is not None:
+        out['model'] = spec['model'] | {'unk_id': new_id[spec['model']['unk_id']]}
+    if spec.get('padding'):
+        out['padding'] = spec['padding'] | {'pad_id': new_id[spec['padding']['pad_id']]}
     return out
 
 # %% ../nbs/02c_trimming.ipynb #071e0853
 class _Noted(dict):
     "Maps every id to itself and remembers it"
-    def __missing__(self, i): self[i] = i; return i
+    def __missing__(self, i):
+        self[i] = i
+        return i
 
 def config_ids(
     config, # Of a `transformers` model
@@ -64,7 +89,8 @@ def named_ids(
     config, # Of the model
 )->set[int]: # Of special and added tokens
     "All ids that are named somewhere and must stay."
-    ids = _Noted(); move_ids(spec, ids)
+    ids = _Noted()
+    move_ids(spec, ids)
     n = max([len(spec['model']['vocab'])-1, *ids]) + 1
     ids = {*ids, *(i for i in config_ids(config).values() if 0 <= i < n)}
     return ids | set(range(max((i for i in ids if i < 100), default=-1)+1))
@@ -76,11 +102,22 @@ def read_unigram(
     "The tokenizer file, if it is one that can be trimmed."
     folder = require_files(folder, 'config.json', kind='PyTorch model')
     if not (folder/'tokenizer.json').is_file():
-        raise InputError(f"{folder} has no tokenizer.json, the file that trimming rewrites; save its fast tokenizer there (`AutoTokenizer.from_pretrained`, then `save_pretrained`)")
+        raise InputError(
+            f"{folder} has no tokenizer.json, the file that trimming rewrites; save its fast "
+            "tokenizer there (`AutoTokenizer.from_pretrained`, then `save_pretrained`)"
+        )
     spec = read_json(folder/'tokenizer.json')
     model = spec.get('model') if isinstance(spec, dict) else None
-    kind = model.get('type') or ('BPE' if 'merges' in model else None) if isinstance(model, dict) else None
-    if kind != 'Unigram': raise InputError(f"{folder} has {f'a {kind}' if kind else 'an unknown'} tokenizer; only Unigram tokenizers (the XLM-R family) can be trimmed")
+    kind = (
+        model.get('type') or ('BPE' if 'merges' in model else None)
+        if isinstance(model, dict)
+        else None
+    )
+    if kind != 'Unigram':
+        raise InputError(
+            f"{folder} has {f'a {kind}' if kind else 'an unknown'} tokenizer; only Unigram "
+            "tokenizers (the XLM-R family) can be trimmed"
+        )
     move_ids(spec, _Noted())  # refuses what it does not know
     return spec
 
@@ -90,9 +127,11 @@ def count_tokens(
     texts:Iterable[str], # Any texts; normalised here
 )->Counter: # Id to number of times; special tokens around a text not counted
     "How often texts use which tokens."
-    texts, counts = [normalise(t) for t in refuse_one(texts, 'count_tokens')], Counter()
+    texts = [normalise(t) for t in refuse_one(texts, 'count_tokens')]
+    counts = Counter()
     for i in range(0, len(texts), 1000):
-        for ids in tokenizer(texts[i:i+1000], add_special_tokens=False, verbose=False).input_ids: counts.update(ids)
+        for ids in tokenizer(texts[i:i+1000], add_special_tokens=False, verbose=False).input_ids:
+            counts.update(ids)
     return counts
 
 # %% ../nbs/02c_trimming.ipynb #18c128b1
@@ -124,17 +163,24 @@ def needed_ids(
     spec:dict, # From `read_unigram`
     counts:dict[str,Counter], # From `count_tokens`, one per language
     config, # Of the model
-    all_characters:bool=True, # Keep the single letters of all scripts; `False`: of the texts' scripts only
+    # Keep the single letters of all scripts; `False`: of the texts' scripts only
+    all_characters:bool=True,
 )->set[int]: # Old ids
     "The tokens that are kept whatever `vocab_size` says."
     vocab = spec['model']['vocab']
     scripts = None if all_characters else main_scripts(vocab, counts)
     def needed(piece):
-        if len(piece) == 1: return scripts is None or not piece.isalpha() or _script(piece) in scripts
+        if len(piece) == 1:
+            return scripts is None or not piece.isalpha() or _script(piece) in scripts
         return is_sign(piece) or re.fullmatch('<0x[0-9A-F]{2}>', piece)
     seen = {i for c in counts.values() for i in c}
     lowest = min(range(len(vocab)), key=lambda i: vocab[i][1])
-    return named_ids(spec, config) | seen | {lowest} | {i for i,(piece,_) in enumerate(vocab) if needed(piece)}
+    return (
+        named_ids(spec, config)
+        | seen
+        | {lowest}
+        | {i for i, (piece, _) in enumerate(vocab) if needed(piece)}
+    )
 
 # %% ../nbs/02c_trimming.ipynb #d71d6816
 def _log_shares(
@@ -151,14 +197,20 @@ def _log_shares(
 
 def piece_ranks(
     vocab:list, # Pairs of piece and score, a log-probability over all the languages of the model
-    counts:dict[str,Counter], # From `count_tokens`, one per language; without any the order is that of the scores
+    # From `count_tokens`, one per language; without any the order is that of the scores
+    counts:dict[str,Counter],
 )->np.ndarray: # Shape `(V,)`, higher is better
     "Scores of the pieces, corrected for the languages at hand."
     scores, chars = np.array([s for _,s in vocab]), Counter()
-    for i,n in sum(counts.values(), Counter()).items(): chars.update(dict.fromkeys(vocab[i][0], n) if i < len(vocab) else ())
+    for i,n in sum(counts.values(), Counter()).items():
+        chars.update(dict.fromkeys(vocab[i][0], n) if i < len(vocab) else ())
     common = {c for c,n in chars.items() if n >= 3}
-    grams = [[p[i:i+3] for i in range(max(1, len(p)-2))] if common.issuperset(p) else [] for p,_ in vocab]
-    everywhere, gain = _log_shares(grams, np.exp(scores), 1e-30), np.full((len(counts)+1, len(vocab)), -100.)
+    grams = [
+        [p[i : i + 3] for i in range(max(1, len(p) - 2))] if common.issuperset(p) else []
+        for p, _ in vocab
+    ]
+    everywhere = _log_shares(grams, np.exp(scores), 1e-30)
+    gain = np.full((len(counts)+1, len(vocab)), -100.)
     for row,used in zip(gain, counts.values()):
         here = _log_shares(grams, [used[i] for i in range(len(vocab))], .1)
         for i,g in enumerate(grams):
@@ -194,12 +246,25 @@ def trim_embeddings(
 ):
     "Keep the rows of the embedding table that `keep` names, and renumber the ids in `model.config`."
     table = model.get_input_embeddings()
-    if not isinstance(table, torch.nn.Embedding): raise InputError(f"the model keeps its token embeddings in a {type(table).__name__}, not in one table; it cannot be trimmed")
-    if model.get_output_embeddings() is not None: raise InputError("the model's head predicts tokens, one output per token; only a classifier can be trimmed")
-    if keep[-1] >= table.num_embeddings: raise InputError(f"the tokenizer has a token {keep[-1]}, but the model only {table.num_embeddings} embeddings: they do not belong together")
+    if not isinstance(table, torch.nn.Embedding):
+        raise InputError(
+            f"the model keeps its token embeddings in a {type(table).__name__}, not in one "
+            "table; it cannot be trimmed"
+        )
+    if model.get_output_embeddings() is not None:
+        raise InputError(
+            "the model's head predicts tokens, one output per token; only a classifier can "
+            "be trimmed"
+        )
+    if keep[-1] >= table.num_embeddings:
+        raise InputError(
+            f"the tokenizer has a token {keep[-1]}, but the model only {table.num_embeddings} "
+            "embeddings: they do not belong together"
+        )
     new_id = {old: new for new,old in enumerate(keep)}
     for m in model.modules():  # T5 has one table under three names
-        if m is table or (isinstance(m, torch.nn.Embedding) and m.weight is table.weight): m.num_embeddings, m.padding_idx = len(keep), new_id.get(m.padding_idx)
+        if m is table or (isinstance(m, torch.nn.Embedding) and m.weight is table.weight):
+            m.num_embeddings, m.padding_idx = len(keep), new_id.get(m.padding_idx)
     table.weight.data = table.weight.data[torch.tensor(keep)]
     for name,i in config_ids(model.config).items(): setattr(model.config, name, new_id.get(i, i))
     model.config.vocab_size = len(keep)
@@ -215,19 +280,34 @@ def save_trimmed(
     folder, new_id = Path(folder), {old: new for new,old in enumerate(keep)}
     classifier.model.save_pretrained(folder, safe_serialization=True)
     classifier.tokenizer.save_pretrained(folder, legacy_format=False)
-    write_text(folder/'tokenizer.json', json.dumps(trim_tokenizer(spec, keep), ensure_ascii=False, separators=(',',':')))
+    write_text(
+        folder / 'tokenizer.json',
+        json.dumps(trim_tokenizer(spec, keep), ensure_ascii=False, separators=(',', ':')),
+    )
     config = read_json(folder/'tokenizer_config.json')
-    config['added_tokens_decoder'] = {str(new_id[int(i)]): t for i,t in config.get('added_tokens_decoder', {}).items()}
+    config['added_tokens_decoder'] = {
+        str(new_id[int(i)]): t for i, t in config.get('added_tokens_decoder', {}).items()
+    }
     write_json(folder/'tokenizer_config.json', config)
 
 # %% ../nbs/02c_trimming.ipynb #4ae5a42f
 def _logits(classifier, texts):
     "Logits `(N, K)`, similar lengths together: two models whose tokens agree get the same batches"
     tok, texts = classifier.tokenizer, [normalise(t) for t in texts]
-    order = np.argsort([len(i) for i in tok(texts, verbose=False).input_ids], kind='stable') if texts else []
+    order = (
+        np.argsort([len(i) for i in tok(texts, verbose=False).input_ids], kind='stable')
+        if texts
+        else []
+    )
     out = np.empty((len(texts), classifier.model.config.num_labels), np.float32)
     for k in range(0, len(texts), 32):
-        enc = tok([texts[i] for i in order[k:k+32]], truncation=True, max_length=classifier.max_length, padding=True, return_tensors='np')
+        enc = tok(
+            [texts[i] for i in order[k : k + 32]],
+            truncation=True,
+            max_length=classifier.max_length,
+            padding=True,
+            return_tensors='np',
+        )
         out[order[k:k+32]] = classifier.logits(enc.input_ids, enc.attention_mask)
     return out
 
@@ -239,26 +319,54 @@ def _check_weights(before, after, moved):
     differs = ~(old[ids[:,0]] == new[ids[:,1]]).all(1)
     if differs.any():
         piece = before.tokenizer.convert_ids_to_tokens(int(ids[differs.nonzero()[0], 0]))
-        raise GateError(f"trimming changes the embeddings of {int(differs.sum())} kept tokens, {piece!r} first: the trimmed model is not the same model")
-    for (name,a),(_,b) in zip(before.model.named_parameters(), after.model.named_parameters(), strict=True):
-        if a is not old and not torch.equal(a, b): raise GateError(f"trimming changes the weights {name}: the trimmed model is not the same model")
+        raise GateError(
+            f"trimming changes the embeddings of {int(differs.sum())} kept tokens, {piece!r} "
+            "first: the trimmed model is not the same model"
+        )
+    for (name, a), (_, b) in zip(
+        before.model.named_parameters(), after.model.named_parameters(), strict=True
+    ):
+        if a is not old and not torch.equal(a, b):
+            raise GateError(
+                f"trimming changes the weights {name}: the trimmed model is not the same model"
+            )
 
 # %% ../nbs/02c_trimming.ipynb #8c6597de
 def _prove(before, after, moved, texts):
     "What `trim_proof` says about the texts of one language"
-    old, new = ([c.tokenizer([normalise(t) for t in texts], verbose=False).input_ids for c in (before, after)])
+    old, new = [
+        c.tokenizer([normalise(t) for t in texts], verbose=False).input_ids for c in (before, after)
+    ]
     covered = np.array([moved.keys() >= set(ids) for ids in old])
     for text,a,b,c in zip(texts, old, new, covered):
-        if c and [moved[i] for i in a] != b: raise GateError(f"trimming cuts {text[:40]!r} into other tokens, although all of its tokens are kept: the trimmed model is not the same model")
-    a, b = (np.concatenate([_logits(c, [t for t,k in zip(texts, covered) if k==which]) for which in (True, False)]) for c in (before, after))
+        if c and [moved[i] for i in a] != b:
+            raise GateError(
+                f"trimming cuts {text[:40]!r} into other tokens, although all of its tokens "
+                "are kept: the trimmed model is not the same model"
+            )
+    a, b = (
+        np.concatenate([
+            _logits(c, [t for t, k in zip(texts, covered) if k == which]) for which in (True, False)
+        ])
+        for c in (before, after)
+    )
     n, gaps = int(covered.sum()), np.abs(a-b).max(1)
     if n and not gaps[:n].max() == 0:
         worst = [t for t,k in zip(texts, covered) if k][int(gaps[:n].argmax())]
-        raise GateError(f"trimming changes a logit of {worst[:40]!r} by {gaps[:n].max():.1e}, although all of its tokens are kept: the trimmed model is not the same model")
+        raise GateError(
+            f"trimming changes a logit of {worst[:40]!r} by {gaps[:n].max():.1e}, although "
+            "all of its tokens are kept: the trimmed model is not the same model"
+        )
     changed = (a.argmax(1) != b.argmax(1))[n:]
-    return {'texts': len(texts), 'covered': n/len(texts), 'largest_difference': float(gaps[:n].max()) if n else None,
-            'tokens_before': float(np.mean([*map(len, old)])), 'tokens_after': float(np.mean([*map(len, new)])),
-            'labels_changed': int(changed.sum()), 'share_of_uncovered_changed': float(changed.mean()) if len(changed) else None}
+    return {
+        'texts': len(texts),
+        'covered': n / len(texts),
+        'largest_difference': float(gaps[:n].max()) if n else None,
+        'tokens_before': float(np.mean([*map(len, old)])),
+        'tokens_after': float(np.mean([*map(len, new)])),
+        'labels_changed': int(changed.sum()),
+        'share_of_uncovered_changed': float(changed.mean()) if len(changed) else None,
+    }
 
 def trim_proof(
     model_dir:str|os.PathLike, # PyTorch folder
@@ -274,29 +382,45 @@ def trim_proof(
 
 # %% ../nbs/02c_trimming.ipynb #548e1c2a
 def trim_model(
-    model_dir:str|os.PathLike, # PyTorch folder; `InputError` when it is none, or its vocabulary cannot be trimmed
-    texts:dict[str,list[str]]|Iterable[str], # Training texts by language: all their tokens are kept, and their spelling ranks the others
+    # PyTorch folder; `InputError` when it is none, or its vocabulary cannot be trimmed
+    model_dir:str|os.PathLike,
+    # Training texts by language: all their tokens are kept, and their spelling ranks the others
+    texts:dict[str,list[str]]|Iterable[str],
     output_dir:str|os.PathLike, # PyTorch folder to make
     vocab_size:int=40_000, # Tokens, if the needed ones are not more
-    dev:dict[str,list[str]]|None=None, # Texts by language to prove it on, `GateError` when it fails; default: 200 training texts of each language
+    # Texts by language to prove it on, `GateError` when it fails; default: 200 training texts of each language
+    dev:dict[str,list[str]]|None=None,
     all_characters:bool=True, # See `needed_ids`
 )->Path: # `output_dir`, with `trimming_report.json` in it
     "Trim the vocabulary of a model, and prove it."
     model_dir = user_path(model_dir)
     check_output(output_dir, 'trimmed', [model_dir])
-    texts = texts if isinstance(texts, dict) else {'training': list(refuse_one(texts, 'trim_model'))}
+    texts = (
+        texts if isinstance(texts, dict) else {'training': list(refuse_one(texts, 'trim_model'))}
+    )
     for some in [*texts.values(), *(dev or {}).values()]: refuse_one(some, 'trim_model')
-    if not any(texts.values()): raise InputError("trimming needs the training texts: their tokens are the ones to keep")
+    if not any(texts.values()):
+        raise InputError("trimming needs the training texts: their tokens are the ones to keep")
     spec, clf = read_unigram(model_dir), EmotionClassifier.load(model_dir)
     counts = {lang: count_tokens(clf.tokenizer, t) for lang,t in texts.items()}
     needed = needed_ids(spec, counts, clf.model.config, all_characters)
     keep = kept_ids(spec['model']['vocab'], needed, counts, vocab_size)
-    report = {'vocab_size': vocab_size, 'all_characters': all_characters, 'tokens_before': len(clf.tokenizer), 'needed': len(needed), 'tokens_after': len(keep)}
+    report = {
+        'vocab_size': vocab_size,
+        'all_characters': all_characters,
+        'tokens_before': len(clf.tokenizer),
+        'needed': len(needed),
+        'tokens_after': len(keep),
+    }
     trim_embeddings(clf.model, keep)
     with new_folder(output_dir, 'trimmed', [model_dir]) as new:
         save_trimmed(clf, spec, keep, new)
         if (summary := Path(model_dir)/'training_summary.json').is_file(): shutil.copy(summary, new)
-        report['proof'] = trim_proof(model_dir, new, dev if dev and any(dev.values()) else {lang: t[:200] for lang,t in texts.items()})
+        report['proof'] = trim_proof(
+            model_dir,
+            new,
+            dev if dev and any(dev.values()) else {lang: t[:200] for lang, t in texts.items()},
+        )
         write_json(new/'trimming_report.json', report)
     return user_path(output_dir)
 
@@ -305,10 +429,19 @@ def trimming_line(
     report:dict, # `trimming_report.json`
 )->str: # One line
     "What trimming did, in words."
-    before, after, needed, size = (f"{report[k]:,}" for k in ('tokens_before', 'tokens_after', 'needed', 'vocab_size'))
-    if after == before: return f"all {before} tokens kept: there is nothing to trim at vocab_size {size}"
-    wanted = f"{after} of {before} tokens kept" + (f", all of them needed, which is more than vocab_size {size}" if report['needed'] > report['vocab_size'] else '')
-    return f"{wanted}; the same logits for " + ', '.join(f"{p['covered']:.1%} of {p['texts']:,} {lang} texts" for lang,p in report['proof'].items())
+    before, after, needed, size = (
+        f"{report[k]:,}" for k in ('tokens_before', 'tokens_after', 'needed', 'vocab_size')
+    )
+    if after == before:
+        return f"all {before} tokens kept: there is nothing to trim at vocab_size {size}"
+    wanted = f"{after} of {before} tokens kept" + (
+        f", all of them needed, which is more than vocab_size {size}"
+        if report['needed'] > report['vocab_size']
+        else ''
+    )
+    return f"{wanted}; the same logits for " + ', '.join(
+        f"{p['covered']:.1%} of {p['texts']:,} {lang} texts" for lang, p in report['proof'].items()
+    )
 
 # %% ../nbs/02c_trimming.ipynb #0407e1d1
 def trim_classifier(
@@ -318,9 +451,14 @@ def trim_classifier(
     all_characters:bool=True, # See `needed_ids`
 )->EmotionClassifier: # Another one, with fewer tokens
     "Trim a classifier before it is trained, with the same proof; what was kept is said on stderr."
-    with TemporaryDirectory() as tmp, explain_full_disk(Path(tmp), 'nothing was trimmed; free some space and try again'):
+    with (
+        TemporaryDirectory() as tmp,
+        explain_full_disk(Path(tmp), 'nothing was trimmed; free some space and try again'),
+    ):
         whole = Path(tmp)/'whole'
         classifier.save(whole)
-        small = trim_model(whole, texts, Path(tmp)/'small', vocab_size, all_characters=all_characters)
+        small = trim_model(
+            whole, texts, Path(tmp) / 'small', vocab_size, all_characters=all_characters
+        )
         print(f"trim: {trimming_line(read_json(small/'trimming_report.json'))}", file=sys.stderr)
         return EmotionClassifier.load(small)

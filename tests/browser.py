@@ -2,20 +2,39 @@
 import json, shutil, subprocess, time, urllib.request
 from urllib.parse import urlsplit
 
-CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None
+)
 
 
 class Browser:
     "Headless Chromium over its DevTools protocol; `troubles` are console errors, failed and outside requests."
     def __init__(self, profile):
         import websocket
-        flags = 'headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync'
-        flags = [f'--{f}' for f in (*flags.split(), f'user-data-dir={profile}', 'remote-debugging-port=0', 'remote-allow-origins=*')]
-        self.process = subprocess.Popen([CHROMIUM, *flags, 'about:blank'], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        flags = (
+            'headless no-sandbox disable-gpu disable-quic no-first-run '
+            'disable-background-networking disable-component-update disable-sync'
+        )
+        flags = [
+            f'--{f}'
+            for f in (
+                *flags.split(),
+                f'user-data-dir={profile}',
+                'remote-debugging-port=0',
+                'remote-allow-origins=*',
+            )
+        ]
+        self.process = subprocess.Popen(
+            [CHROMIUM, *flags, 'about:blank'], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
         self.troubles, self.loaded, self.last = [], False, 0
-        port = self.wait(lambda: (f := profile/'DevToolsActivePort').exists() and f.read_text().split()[:1])[0]
+        port = self.wait(
+            lambda: (f := profile / 'DevToolsActivePort').exists() and f.read_text().split()[:1]
+        )[0]
         tabs = json.load(urllib.request.urlopen(f'http://127.0.0.1:{port}/json'))
-        self.socket = websocket.create_connection(next(t['webSocketDebuggerUrl'] for t in tabs if t['type']=='page'), timeout=20)
+        self.socket = websocket.create_connection(
+            next(t['webSocketDebuggerUrl'] for t in tabs if t['type'] == 'page'), timeout=20
+        )
         for domain in ('Page', 'Runtime', 'Network', 'Log'): self.call(f'{domain}.enable')
 
     @staticmethod
@@ -31,11 +50,18 @@ class Browser:
         what, about = message.get('method'), message.get('params', {})
         if what=='Page.loadEventFired': self.loaded = True
         if what=='Runtime.exceptionThrown': self.troubles.append(about['exceptionDetails']['text'])
-        if what=='Runtime.consoleAPICalled' and about['type'] in ('error', 'assert'): self.troubles.append(str(about['args']))
-        if what=='Log.entryAdded' and about['entry']['level']=='error': self.troubles.append(about['entry']['text'])
-        if what=='Network.loadingFailed' and not about.get('canceled'): self.troubles.append(about['errorText'])
-        if what=='Network.responseReceived' and about['response']['status']>=400: self.troubles.append(about['response']['url'])
-        if what=='Network.requestWillBeSent' and urlsplit(url := about['request']['url']).hostname not in ('127.0.0.1', None): self.troubles.append(url)
+        if what=='Runtime.consoleAPICalled' and about['type'] in ('error', 'assert'):
+            self.troubles.append(str(about['args']))
+        if what=='Log.entryAdded' and about['entry']['level']=='error':
+            self.troubles.append(about['entry']['text'])
+        if what=='Network.loadingFailed' and not about.get('canceled'):
+            self.troubles.append(about['errorText'])
+        if what=='Network.responseReceived' and about['response']['status']>=400:
+            self.troubles.append(about['response']['url'])
+        if what == 'Network.requestWillBeSent' and urlsplit(
+            url := about['request']['url']
+        ).hostname not in ('127.0.0.1', None):
+            self.troubles.append(url)
         return message
 
     def call(self, method, **params):
@@ -44,22 +70,43 @@ class Browser:
         while (message := self.receive()).get('id')!=self.last: pass
         return message.get('result', {})
 
-    def js(self, expression): return self.call('Runtime.evaluate', expression=expression, returnByValue=True)['result'].get('value')
+    def js(self, expression):
+        return self.call('Runtime.evaluate', expression=expression, returnByValue=True)[
+            'result'
+        ].get('value')
 
     def wait_for(self, promise):
         "What a promise of the page comes to."
-        done = self.call('Runtime.evaluate', expression=promise, awaitPromise=True, returnByValue=True)
+        done = self.call(
+            'Runtime.evaluate', expression=promise, awaitPromise=True, returnByValue=True
+        )
         assert 'exceptionDetails' not in done, done['exceptionDetails']
         return done['result'].get('value')
 
     def press(self, key, text='', modifiers=0, **more):
         "A key as a keyboard sends it; `text` is what it types."
-        self.call('Input.dispatchKeyEvent', type='keyDown', key=key, text=text, modifiers=modifiers, **more)
+        self.call(
+            'Input.dispatchKeyEvent',
+            type='keyDown',
+            key=key,
+            text=text,
+            modifiers=modifiers,
+            **more,
+        )
         self.call('Input.dispatchKeyEvent', type='keyUp', key=key, modifiers=modifiers)
 
     def open(self, url, width=1280, scheme='light'):
-        self.call('Emulation.setDeviceMetricsOverride', width=width, height=900, deviceScaleFactor=1, mobile=width<600)
-        self.call('Emulation.setEmulatedMedia', features=[{'name': 'prefers-color-scheme', 'value': scheme}])
+        self.call(
+            'Emulation.setDeviceMetricsOverride',
+            width=width,
+            height=900,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
+        self.call(
+            'Emulation.setEmulatedMedia',
+            features=[{'name': 'prefers-color-scheme', 'value': scheme}],
+        )
         self.troubles, self.loaded = [], False
         self.call('Page.navigate', url=url)
         while not self.loaded: self.receive()

@@ -7,7 +7,8 @@ from ending import MARK, left_over, skipped_lines, stop, unset_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 EMOTION = Path(sys.executable).with_name('emotion')
-os.environ['HF_HUB_OFFLINE'] = '1'  # before a test's first import of huggingface_hub, which reads it once
+# before a test's first import of huggingface_hub, which reads it once
+os.environ['HF_HUB_OFFLINE'] = '1'
 os.environ.setdefault(MARK, str(os.getpid()))  # in the environment of all that this run starts
 ENV = os.environ | {'OMP_NUM_THREADS': '1', 'TOKENIZERS_PARALLELISM': 'false'}
 ENV.pop('HF_TOKEN', None)
@@ -16,14 +17,21 @@ ENV.pop('HF_TOKEN', None)
 def emotion(*args, cwd=None, env=ENV, **kwargs):
     "Run the command to its end: exit code, stdout, stderr."
     if 'input' not in kwargs:
-        kwargs.setdefault('stdin', subprocess.DEVNULL)  # what runs the tests may have a pipe there, which predict would read
-    return subprocess.run([EMOTION, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, **kwargs)
+        # what runs the tests may have a pipe there, which predict would read
+        kwargs.setdefault('stdin', subprocess.DEVNULL)
+    return subprocess.run(
+        [EMOTION, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, **kwargs
+    )
 
 
 @pytest.fixture(scope='session')
 def outputs(tmp_path_factory):
     "The four folders of `emotion train --config quickstart`, trained once for all workers."
-    shared = tmp_path_factory.getbasetemp().parent/'quickstart' if 'PYTEST_XDIST_WORKER' in os.environ else tmp_path_factory.mktemp('quickstart')
+    shared = (
+        tmp_path_factory.getbasetemp().parent / 'quickstart'
+        if 'PYTEST_XDIST_WORKER' in os.environ
+        else tmp_path_factory.mktemp('quickstart')
+    )
     shared.mkdir(exist_ok=True)
     with FileLock(f'{shared}.lock'):
         if not (shared/'table.txt').exists():
@@ -42,7 +50,9 @@ def untrained(tmp_path_factory):
     from emotion_detection.phase1 import load_phases
     config, folder = load_config('quickstart'), tmp_path_factory.mktemp('untrained')
     texts = [t for data in load_phases(config) for t in data.train.text]
-    EmotionClassifier.from_scratch(texts, config.model.scratch, config.model.max_length, 0).save(folder/'final_model')
+    EmotionClassifier.from_scratch(texts, config.model.scratch, config.model.max_length, 0).save(
+        folder / 'final_model'
+    )
     export_onnx(folder/'final_model', folder/'onnx')
     return folder
 
@@ -66,5 +76,8 @@ def pytest_terminal_summary(terminalreporter, config):
     "The last lines: what was left running, what was skipped and why."
     for line in config.stash.get(LEFT, ()):
         terminalreporter.write_line(f'still running after the tests, now stopped: {line}', red=True)
-    for line in [*skipped_lines(terminalreporter.stats.get('skipped', ())), *unset_lines(os.environ)]:
+    for line in [
+        *skipped_lines(terminalreporter.stats.get('skipped', ())),
+        *unset_lines(os.environ),
+    ]:
         terminalreporter.write_line(line, yellow=True)

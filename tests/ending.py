@@ -4,11 +4,14 @@ from collections import Counter
 
 import psutil
 
-MARK = 'EMOTION_TEST_RUN'  # set by conftest; whatever has it in its environment was started by the run
+# set by conftest; whatever has it in its environment was started by the run
+MARK = 'EMOTION_TEST_RUN'
 WANTED = {  # variables that switch tests on, and what they bring
     'GOEMOTIONS_DIR': "checks on real comments (the folder of GoEmotions' train.tsv, dev.tsv and test.tsv)",
     'FOREIGN_DIR': 'evaluation on foreign ground (the files that examples/foreign.yaml names)',
-    'ENCODER_DIR': 'training with a pretrained encoder (`python tools/make_encoder.py DIR` makes its folder)',
+    'ENCODER_DIR': (
+        'training with a pretrained encoder (`python tools/make_encoder.py DIR` makes its folder)'
+    ),
 }
 
 
@@ -32,9 +35,17 @@ def left_over(mark, patience=5.0):
     own = {process.pid for process in [psutil.Process(), *psutil.Process().parents()]}
     end = time.time() + patience
     while True:
-        marked = [p for p in psutil.process_iter() if p.pid not in own and environment(p).get(MARK) == mark]
+        marked = [
+            p
+            for p in psutil.process_iter()
+            if p.pid not in own and environment(p).get(MARK) == mark
+        ]
         found = [(p, command_line(p)) for p in marked if p.status() != psutil.STATUS_ZOMBIE]
-        found = [(p, line) for p, line in found if line and 'sys.stdin.readline' not in line and 'resource_tracker' not in line]
+        found = [
+            (p, line)
+            for p, line in found
+            if line and 'sys.stdin.readline' not in line and 'resource_tracker' not in line
+        ]
         if not found or time.time() > end:
             return found
         time.sleep(0.1)
@@ -57,9 +68,16 @@ def skipped_lines(reports):
         place = report.longrepr
         reason = place[2] if isinstance(place, tuple) else str(place)
         reasons[reason.removeprefix('Skipped: ')] += 1
-    return [f'not tested: {count} {"test" if count == 1 else "tests"}: {reason}' for reason, count in reasons.most_common()]
+    return [
+        f'not tested: {count} {"test" if count == 1 else "tests"}: {reason}'
+        for reason, count in reasons.most_common()
+    ]
 
 
 def unset_lines(environ):
     "One line per variable without which tests are left out."
-    return [f'not tested: {what}: {name} is not set' for name, what in WANTED.items() if not environ.get(name)]
+    return [
+        f'not tested: {what}: {name} is not set'
+        for name, what in WANTED.items()
+        if not environ.get(name)
+    ]

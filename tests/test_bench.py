@@ -7,12 +7,22 @@ from emotion_detection.bench_predict import Contender, Worker, bench_predict, co
 from emotion_detection.files import GateError, InputError
 
 pytestmark = pytest.mark.xdist_group('bench')
-WORK = 'from emotion_detection.bench_predict import work; work({kind!r}, {folder!r}, 1, "deterministic")'
+WORK = (
+    'from emotion_detection.bench_predict import work; work({kind!r}, {folder!r}, 1, '
+    '"deterministic")'
+)
 
 
 def worker(kind, folder, given, before=''):
     "A worker's whole life: exit code, its lines, stderr."
-    done = subprocess.run([sys.executable, '-c', before + WORK.format(kind=kind, folder=str(folder))], input=given, env=ENV, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, '-c', before + WORK.format(kind=kind, folder=str(folder))],
+        input=given,
+        env=ENV,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     return done.returncode, [json.loads(l) for l in done.stdout.splitlines()], done.stderr
 
 
@@ -23,36 +33,62 @@ def gone(processes, seconds=10):
 
 def test_protocol(outputs):
     "One answer per request, in order, text as it is; the worker ends well when stdin does."
-    requests = [{'what': 'one', 'texts': ['Cảm ơn bạn nhiều!', '😡\u2028"']}, {'what': 'many', 'texts': ['a']*5}, {'what': 'state'}]
-    code, (one, many, state), _ = worker('ours', outputs/'int8', ''.join(json.dumps(r)+'\n' for r in requests))
-    assert code == 0 and len(one['labels']) == len(one['seconds']) == 2 and one['labels'][0] == 'positive'
+    requests = [
+        {'what': 'one', 'texts': ['Cảm ơn bạn nhiều!', '😡\u2028"']},
+        {'what': 'many', 'texts': ['a'] * 5},
+        {'what': 'state'},
+    ]
+    code, (one, many, state), _ = worker(
+        'ours', outputs / 'int8', ''.join(json.dumps(r) + '\n' for r in requests)
+    )
+    assert (
+        code == 0
+        and len(one['labels']) == len(one['seconds']) == 2
+        and one['labels'][0] == 'positive'
+    )
     assert len(many['labels']) == 5 and many['seconds'] > 0
     assert state['torch'] is False and state['rss_mb'] < 300
 
 
 def test_every_kind_gives_the_same_answers(outputs):
     texts = ['Cảm ơn bạn nhiều!', 'I am so angry right now', 'Ủa thật hả?', 'word '*400]
-    kinds = [('pipeline', 'final_model'), ('optimum', 'onnx'), ('optimum', 'int8'), ('ours', 'int8')]
+    kinds = [
+        ('pipeline', 'final_model'),
+        ('optimum', 'onnx'),
+        ('optimum', 'int8'),
+        ('ours', 'int8'),
+    ]
     labels = []
     for kind,form in kinds:
-        with Worker(Contender(kind, kind, outputs/form), 1) as w: labels.append(w.ask('one', texts)['labels'] + w.ask('many', texts)['labels'])
+        with Worker(Contender(kind, kind, outputs/form), 1) as w:
+            labels.append(w.ask('one', texts)['labels'] + w.ask('many', texts)['labels'])
     assert all(l == labels[0] for l in labels), labels
 
 
 def test_chatter_on_stdout_goes_to_stderr(outputs):
     "What a library prints, from Python or from C, is not taken for an answer."
-    noise = 'import atexit, os, emotion_detection.bench_predict as b; o = b.OPEN["ours"]\n' \
-            'def noisy(*a): print("loading"); os.system("echo from a child"); return o(*a)\nb.OPEN["ours"] = noisy\n'
+    noise = (
+        'import atexit, os, emotion_detection.bench_predict as b; o = b.OPEN["ours"]\n'
+        'def noisy(*a): print("loading"); os.system("echo from a child"); return o(*a)\nb.OPEN["ours"] = noisy\n'
+    )
     code, answers, err = worker('ours', outputs/'int8', '{"what": "state"}\n', noise)
     assert code == 0 and len(answers) == 1 and 'loading' in err and 'from a child' in err
 
 
 def test_an_error_is_one_sentence(outputs, tmp_path):
     (tmp_path/'empty').mkdir()
-    for contender in (Contender('ours', 'ours', tmp_path/'empty'), Contender('ours', 'ours', tmp_path/'nowhere')):
-        with pytest.raises(InputError, match='^ours cannot be measured: ') as e, Worker(contender, 1) as w: w.ask('one', ['a'])
+    for contender in (
+        Contender('ours', 'ours', tmp_path / 'empty'),
+        Contender('ours', 'ours', tmp_path / 'nowhere'),
+    ):
+        with (
+            pytest.raises(InputError, match='^ours cannot be measured: ') as e,
+            Worker(contender, 1) as w,
+        ):
+            w.ask('one', ['a'])
         assert '\n' not in str(e.value) and 'Traceback' not in str(e.value)
-    with pytest.raises(GateError, match='^pipeline cannot be measured: [A-Za-z]*Error: ') as e: cold_start(Contender('pipeline', 'pipeline', tmp_path/'empty'), 'a', 1)
+    with pytest.raises(GateError, match='^pipeline cannot be measured: [A-Za-z]*Error: ') as e:
+        cold_start(Contender('pipeline', 'pipeline', tmp_path/'empty'), 'a', 1)
     assert '\n' not in str(e.value)
 
 
@@ -60,7 +96,10 @@ def test_a_worker_that_dies_is_named(outputs):
     with Worker(Contender('ours INT8', 'ours', outputs/'int8'), 1) as w:
         w.ask('state')
         w.process.kill()
-        with pytest.raises(GateError, match=r'ours INT8 cannot be measured: its process ended with code -9'): w.ask('state')
+        with pytest.raises(
+            GateError, match=r'ours INT8 cannot be measured: its process ended with code -9'
+        ):
+            w.ask('state')
     assert w.process.returncode == -9
 
 
@@ -70,18 +109,37 @@ def test_an_error_in_one_ends_all(outputs, tmp_path):
     shutil.copytree(outputs/'onnx', tmp_path/'onnx')
     for graph in (tmp_path/'onnx').rglob('*.onnx'): graph.write_bytes(b'no graph')
     with pytest.raises((GateError, InputError), match='optimum FP32 cannot be measured'):
-        bench_predict({'onnx': tmp_path/'onnx', 'int8': outputs/'int8'}, comments=2, singles=2, rounds=1, starts=1, threads=1)
+        bench_predict(
+            {'onnx': tmp_path / 'onnx', 'int8': outputs / 'int8'},
+            comments=2,
+            singles=2,
+            rounds=1,
+            starts=1,
+            threads=1,
+        )
     assert [p for p in psutil.Process().children(recursive=True) if p not in before] == []
 
 
-RUN = 'import sys; from emotion_detection.bench_predict import bench_predict; bench_predict({{"int8": {folder!r}}}, comments={comments}, singles=4, rounds=2, starts={starts}, threads=1, modes=("deterministic",))'
+RUN = (
+    'import sys; from emotion_detection.bench_predict import bench_predict; '
+    'bench_predict({{"int8": {folder!r}}}, comments={comments}, singles=4, rounds=2, '
+    'starts={starts}, threads=1, modes=("deterministic",))'
+)
 
 
 @pytest.mark.parametrize('comments, until, stop', [(4, 'cold starts 1/', signal.SIGINT), (200_000, None, signal.SIGINT), (2000, None, signal.SIGKILL)], ids=['in a cold start', 'in a round', 'killed'])
 def test_nobody_stays_behind(outputs, comments, until, stop):
     "Ctrl-C during cold starts or rounds, and even kill -9, leave no process."
-    code = 'import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n' + RUN.format(folder=str(outputs/'int8'), comments=comments, starts=500)
-    run = subprocess.Popen([sys.executable, '-c', code], env=ENV | {'GOEMOTIONS_DIR': ''}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    code = 'import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n' + RUN.format(
+        folder=str(outputs / 'int8'), comments=comments, starts=500
+    )
+    run = subprocess.Popen(
+        [sys.executable, '-c', code],
+        env=ENV | {'GOEMOTIONS_DIR': ''},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     if until: next(l for l in run.stderr if until in l)
     while not (children := psutil.Process(run.pid).children(recursive=True)): time.sleep(.01)
     if not until: time.sleep(1)

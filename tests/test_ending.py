@@ -18,9 +18,24 @@ def test_that_leaves_a_server():
 def run(tmp_path, code, *args):
     "Run one file of tests with a mark of its own."
     (tmp_path/'test_it.py').write_text(code)
-    env = {k: v for k, v in ENV.items() if not k.startswith('PYTEST') and k != MARK} | {'PYTHONPATH': f"{ROOT}:{ROOT/'tests'}"}
-    command = [sys.executable, '-m', 'pytest', '-q', '-p', 'conftest', '-p', 'no:cacheprovider', *args, 'test_it.py']
-    return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+    env = {k: v for k, v in ENV.items() if not k.startswith('PYTEST') and k != MARK} | {
+        'PYTHONPATH': f"{ROOT}:{ROOT / 'tests'}"
+    }
+    command = [
+        sys.executable,
+        '-m',
+        'pytest',
+        '-q',
+        '-p',
+        'conftest',
+        '-p',
+        'no:cacheprovider',
+        *args,
+        'test_it.py',
+    ]
+    return subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120
+    )
 
 
 @pytest.mark.parametrize('workers', [[], ['-n', '1']], ids=['alone', 'xdist'])

@@ -20,13 +20,20 @@ from emotion_detection.trainer import f1_line
 def test_as_scikit_learn(there):
     "With `labels=` the labels of the references; the metric of `evaluate` and the intervals agree."
     rng = np.random.default_rng(len(there))
-    y, p = np.array(there + list(rng.choice(there, 80))), rng.choice(4, 80+len(there))
+    y = np.array(there + list(rng.choice(there, 80)))
+    p = rng.choice(4, 80+len(there))
     expected = f1_score(y, p, labels=there, average='macro', zero_division=0)
     scores = emotion_scores(y, p)
-    assert scores['macro_f1'] == pytest.approx(expected, abs=1e-12) and scores['f1_classes'] == len(there)
+    assert scores['macro_f1'] == pytest.approx(expected, abs=1e-12) and scores['f1_classes'] == len(
+        there
+    )
     assert EmotionMetric().compute(predictions=list(p), references=list(y)) == scores
     assert score_intervals(y, p).loc['macro_f1', 'value'] == pytest.approx(expected, abs=1e-12)
-    assert class_table(y, p)['f1'].mean() == pytest.approx(expected, abs=1e-12) == class_intervals(y, p, resamples=9)['f1'].mean()
+    assert (
+        class_table(y, p)['f1'].mean()
+        == pytest.approx(expected, abs=1e-12)
+        == class_intervals(y, p, resamples=9)['f1'].mean()
+    )
 
 
 def test_every_answer_right():
@@ -38,7 +45,11 @@ def test_every_answer_right():
 
 def test_a_language_without_a_class():
     scores = emotion_scores([0, 1, 2, 3, 0, 1], [0, 1, 2, 3, 0, 1], ['en']*4 + ['vi']*2)
-    assert (scores['f1_classes'], scores['f1_classes_en'], scores['f1_classes_vi']) == (4, 4, 2) and scores['macro_f1'] == 1
+    assert (scores['f1_classes'], scores['f1_classes_en'], scores['f1_classes_vi']) == (
+        4,
+        4,
+        2,
+    ) and scores['macro_f1'] == 1
     line = f1_line({f'eval_{k}': v for k,v in scores.items()})
     assert line == 'macro_f1 1.000  macro_f1_en 1.000  macro_f1_vi 1.000 (2 of 4 classes)'
 
@@ -47,7 +58,10 @@ def test_rare_class_in_drawn_sets():
     "A drawn test set without the one surprised text is scored over the classes that it has."
     y = [0]*20 + [1]*20 + [2] + [3]*19
     assert score_intervals(y, y).loc['macro_f1'].tolist() == [1, 1, 1]
-    assert class_intervals(y, y).loc['surprise', ['f1', 'f1_low', 'f1_high', 'recall_low']].tolist() == [1]*4
+    assert (
+        class_intervals(y, y).loc['surprise', ['f1', 'f1_low', 'f1_high', 'recall_low']].tolist()
+        == [1] * 4
+    )
 
 
 def test_gate():
@@ -57,7 +71,11 @@ def test_gate():
     int8 = fp32.copy()
     int8[0] = np.eye(4)[2]
     found = compare_probs(y, fp32, int8)
-    assert found['f1_classes'] == 3 and found['f1_drop'] == pytest.approx((1 - 18/19)/3) and found['one_text'] >= found['f1_drop']
+    assert (
+        found['f1_classes'] == 3
+        and found['f1_drop'] == pytest.approx((1 - 18 / 19) / 3)
+        and found['one_text'] >= found['f1_drop']
+    )
     refused = gate_failure({'vi': found | {'one_text': 0., 'agreement': 1.}}, QuantizationSection())
     assert 'points of macro-F1 over 3 of 4 classes on the vi' in refused
 
@@ -71,10 +89,17 @@ def written(tmp_path_factory):
         with open(folder/f'{split}.csv', 'w', encoding='utf8') as f:
             writer = csv.writer(f)
             writer.writerow(['text', 'label'])
-            writer.writerows([f'{split} {label} number {i}', label] for i,label in enumerate(labels))
+            writer.writerows(
+                [f'{split} {label} number {i}', label] for i, label in enumerate(labels)
+            )
     dm = DataModule(Source(str(folder)))
-    def perfect(texts): return [{'label': t.split()[1], 'scores': {l: float(l == t.split()[1]) for l in LABELS}} for t in texts]
-    def positive(texts): return [{'label': 'positive', 'scores': dict(zip(LABELS, (.7, .1, .1, .1)))} for t in texts]
+    def perfect(texts):
+        return [
+            {'label': t.split()[1], 'scores': {l: float(l == t.split()[1]) for l in LABELS}}
+            for t in texts
+        ]
+    def positive(texts):
+        return [{'label': 'positive', 'scores': dict(zip(LABELS, (.7, .1, .1, .1)))} for t in texts]
     models = []
     for name,model in ((BASELINE, positive), ('perfect', perfect)):
         results = evaluate_model(model, dm)
@@ -85,12 +110,26 @@ def written(tmp_path_factory):
 
 def test_report(written):
     folder, report = written
-    assert report['f1_classes'] == json.loads((folder/'report.json').read_text('utf8'))['f1_classes'] == {'en': ['positive', 'negative', 'neutral']}
+    assert (
+        report['f1_classes']
+        == json.loads((folder / 'report.json').read_text('utf8'))['f1_classes']
+        == {'en': ['positive', 'negative', 'neutral']}
+    )
     assert report['models'][0]['scores']['macro_f1_en'] == [1, 1, 1]
     text = (folder/'report.md').read_text('utf8')
-    assert '| macro-F1 over 3 of 4 classes |' in text and 'In English no text is labelled surprise: macro-F1 is the mean over the other 3 labels.' in text
+    assert (
+        '| macro-F1 over 3 of 4 classes |' in text
+        and (
+            'In English no text is labelled surprise: macro-F1 is the mean over the other 3 labels.'
+        )
+        in text
+    )
     assert 'points of macro-F1 over 3 of 4 classes better' in verdicts(report)
-    [surprise] = [line for line in text.splitlines() if line.startswith('| English | surprise |') or line.startswith('| en | surprise |')]
+    [surprise] = [
+        line
+        for line in text.splitlines()
+        if line.startswith('| English | surprise |') or line.startswith('| en | surprise |')
+    ]
     assert surprise.split('|')[4:6] == [' – ', ' – '] and ' 0 ' in surprise
     rows = [r for r in csv.DictReader((folder/'scores.csv').open()) if r['score'] == 'macro_f1_en']
     assert [float(r['classes']) for r in rows] == [3, 3]
@@ -100,4 +139,7 @@ def test_card(written):
     report = written[1]
     entry = report['models'][0]
     assert '| macro-F1 over 3 of 4 classes |' in results_part(entry, report)
-    assert [r.metric_name for r in eval_results(entry, report)] == ['macro-F1 over 3 of 4 classes', 'accuracy']
+    assert [r.metric_name for r in eval_results(entry, report)] == [
+        'macro-F1 over 3 of 4 classes',
+        'accuracy',
+    ]

@@ -14,7 +14,13 @@ def tree(folder):
     "Every entry below a folder: kind, mode, content."
     def facts(path):
         info = path.lstat()
-        content = hashlib.sha256(path.read_bytes()).hexdigest() if stat.S_ISREG(info.st_mode) else os.readlink(path) if path.is_symlink() else ''
+        content = (
+            hashlib.sha256(path.read_bytes()).hexdigest()
+            if stat.S_ISREG(info.st_mode)
+            else os.readlink(path)
+            if path.is_symlink()
+            else ''
+        )
         return stat.S_IFMT(info.st_mode), info.st_mode, content
     return {p.relative_to(folder).as_posix(): facts(p) for p in sorted(folder.rglob('*'))}
 
@@ -79,8 +85,11 @@ EVALUATE = ['evaluate', '--config', 'quickstart', '--model_path', 'dz/final_mode
 BEHAVIOUR = ['behaviour', '--model_path', 'dz/final_model', '--output_dir']
 DATA = ['data', '--config', 'quickstart', '--output_dir']
 TRAIN = ['train', '--config', 'quickstart', '--output_dir']
-REFUSED = { # Name to command, words of the one line
-    'export onto what holds the source': ([*EXPORT, 'dz'], 'dz holds dz/final_model, which is read'),
+REFUSED = {  # Name to command, words of the one line
+    'export onto what holds the source': (
+        [*EXPORT, 'dz'],
+        'dz holds dz/final_model, which is read',
+    ),
     'export in place': ([*EXPORT, 'dz/final_model'], 'dz/final_model is what is read'),
     'export in place through a link': ([*EXPORT, 'to_model'], 'to_model is what is read'),
     'export into the source': ([*EXPORT, 'dz/final_model/onnx'], 'lies in dz/final_model'),
@@ -95,26 +104,59 @@ REFUSED = { # Name to command, words of the one line
     'export above the working folder': ([*EXPORT, '..'], 'is the folder you are in, or holds it'),
     'export onto a mounted disk': ([*EXPORT, '/proc'], '/proc is a disk of its own'),
     'export to nowhere': ([*EXPORT, ''], 'a path is empty'),
-    'export onto a changed output': ([*EXPORT, 'changed'], 'holds config.json, which was changed since'),
+    'export onto a changed output': (
+        [*EXPORT, 'changed'],
+        'holds config.json, which was changed since',
+    ),
     'export onto an output with more in it': ([*EXPORT, 'added'], 'added holds mine/'),
-    'trim onto an ONNX model': (['trim', *EXPORT[1:], 'made'], 'made is an FP32 ONNX model, not a trimmed'),
+    'trim onto an ONNX model': (
+        ['trim', *EXPORT[1:], 'made'],
+        'made is an FP32 ONNX model, not a trimmed',
+    ),
     'trim onto notes': (['trim', *EXPORT[1:], 'notes'], 'notes holds notes.txt'),
-    'quantize in place': (['quantize', '--onnx_path', 'graph', '--output_dir', 'graph'], 'graph is what is read'),
-    'quantize onto notes': (['quantize', '--onnx_path', 'graph', '--output_dir', 'notes'], 'notes holds notes.txt'),
+    'quantize in place': (
+        ['quantize', '--onnx_path', 'graph', '--output_dir', 'graph'],
+        'graph is what is read',
+    ),
+    'quantize onto notes': (
+        ['quantize', '--onnx_path', 'graph', '--output_dir', 'notes'],
+        'notes holds notes.txt',
+    ),
     'evaluate onto models': ([*EVALUATE, 'dz'], 'dz holds'),
     'evaluate onto notes': ([*EVALUATE, 'notes'], 'notes holds notes.txt'),
-    'evaluate onto a model': ([*EVALUATE, 'made'], 'made is an FP32 ONNX model, not an evaluation report'),
+    'evaluate onto a model': (
+        [*EVALUATE, 'made'],
+        'made is an FP32 ONNX model, not an evaluation report',
+    ),
     'behaviour onto models': ([*BEHAVIOUR, 'dz'], 'dz holds'),
     'behaviour onto notes': ([*BEHAVIOUR, 'notes'], 'notes holds notes.txt'),
     'data onto notes': ([*DATA, 'notes'], 'notes holds notes.txt'),
-    'data onto its data': ([*DATA, 'data', '--set=data.phase1.source=data'], 'data holds data/train.csv, which is read'),
+    'data onto its data': (
+        [*DATA, 'data', '--set=data.phase1.source=data'],
+        'data holds data/train.csv, which is read',
+    ),
     'train where onnx is the user\'s': ([*TRAIN, 'in_the_way'], 'in_the_way/onnx holds notes.txt'),
-    'train where checkpoints is the user\'s': ([*TRAIN, 'in_the_way2'], 'in_the_way2/checkpoints holds notes.txt'),
+    'train where checkpoints is the user\'s': (
+        [*TRAIN, 'in_the_way2'],
+        'in_the_way2/checkpoints holds notes.txt',
+    ),
     'train onto a file': ([*TRAIN, 'file'], 'file is a file'),
-    'train from what it would replace': ([*TRAIN, 'dz', '--set=model.name=dz/final_model'], 'dz/final_model is what is read'),
-    'exports beside a model': (['predict', '--model_path', 'dz/final_model', '--export'], 'dz/onnx holds notes.txt'),
-    'answers onto their texts': (['predict', '--model_path', 'graph', '--input', 'texts.csv', '--output', 'texts.csv'], 'texts.csv is what is read'),
-    'answers onto a folder': (['predict', '--model_path', 'graph', '--input', 'texts.csv', '--output', 'notes'], 'notes'),
+    'train from what it would replace': (
+        [*TRAIN, 'dz', '--set=model.name=dz/final_model'],
+        'dz/final_model is what is read',
+    ),
+    'exports beside a model': (
+        ['predict', '--model_path', 'dz/final_model', '--export'],
+        'dz/onnx holds notes.txt',
+    ),
+    'answers onto their texts': (
+        ['predict', '--model_path', 'graph', '--input', 'texts.csv', '--output', 'texts.csv'],
+        'texts.csv is what is read',
+    ),
+    'answers onto a folder': (
+        ['predict', '--model_path', 'graph', '--input', 'texts.csv', '--output', 'notes'],
+        'notes',
+    ),
 }
 
 
@@ -122,7 +164,8 @@ REFUSED = { # Name to command, words of the one line
 def test_refused_before_work_begins(home, capsys, monkeypatch, name):
     "One line, exit code 2, every file as it was; no data are read for it."
     def read(*args, **kwargs): raise AssertionError('work had begun')
-    monkeypatch.setattr('emotion_detection.phase2.load_phases', read)  # first: a module that is imported meanwhile would keep what is patched
+    # first: a module that is imported meanwhile would keep what is patched
+    monkeypatch.setattr('emotion_detection.phase2.load_phases', read)
     monkeypatch.setattr('emotion_detection.phase1.load_phases', read)
     args, words = REFUSED[name]
     before = tree(home)
@@ -138,7 +181,9 @@ def test_the_two_commands_of_the_issue(untrained, tmp_path):
     user_files(tmp_path/'dz')
     before = tree(tmp_path)
     for output in ('dz', 'dz/final_model'):
-        done = emotion('export', '--model_path', 'dz/final_model', '--output_dir', output, cwd=tmp_path)
+        done = emotion(
+            'export', '--model_path', 'dz/final_model', '--output_dir', output, cwd=tmp_path
+        )
         assert done.returncode == 2 and done.stderr.count('\n') == 1, done.stderr
     assert tree(tmp_path) == before and (tmp_path/'dz/notes.txt').read_text() == 'mine'
 
@@ -153,7 +198,9 @@ def test_an_output_of_its_own_is_replaced(untrained, home, capsys, args):
     for place in ('out', 'out', 'link'):
         assert main([*args, place]) == 0, capsys.readouterr().err
     assert (home/'link').is_symlink() and (home/'out'/MARK).is_file()
-    assert not [p.name for p in home.iterdir() if 'partial' in p.name or 'old' in p.name or 'lock' in p.name]
+    assert not [
+        p.name for p in home.iterdir() if 'partial' in p.name or 'old' in p.name or 'lock' in p.name
+    ]
     user_files(home/'out')
     before = tree(home)
     assert main([*args, 'out']) == 2 and 'out holds notes.txt' in capsys.readouterr().err
@@ -189,7 +236,9 @@ def test_a_failed_replacement_restores_the_old_folder(tmp_path, monkeypatch, fai
     monkeypatch.setattr(Path, 'rename', broken)
     with pytest.raises(InputError, match='cannot be replaced'):
         make(tmp_path/'out')
-    assert [p.name for p in tmp_path.iterdir()] == ['out'] and (tmp_path/'out/a.txt').read_text() == 'old'
+    assert [p.name for p in tmp_path.iterdir()] == ['out'] and (
+        tmp_path / 'out/a.txt'
+    ).read_text() == 'old'
 
 
 def test_a_file_added_during_the_work_is_kept(tmp_path):
@@ -198,7 +247,10 @@ def test_a_file_added_during_the_work_is_kept(tmp_path):
         with new_folder(tmp_path/'out', 'report') as new:
             (new/'a.txt').write_text('new')
             user_files(tmp_path/'out')
-    assert {p.name: p.read_text() for p in (tmp_path/'out').iterdir() if p.name != MARK} == {'a.txt': 'old', 'notes.txt': 'mine'}
+    assert {p.name: p.read_text() for p in (tmp_path / 'out').iterdir() if p.name != MARK} == {
+        'a.txt': 'old',
+        'notes.txt': 'mine',
+    }
     assert [p.name for p in tmp_path.iterdir()] == ['out']
 
 
@@ -224,9 +276,13 @@ def test_what_a_killed_process_left(tmp_path, moment, old, text):
     user_files(tmp_path/'out.partial')
     user_files(tmp_path/'out.0123abcd.partial')
     subprocess.run([sys.executable, '-c', KILLED, moment], cwd=tmp_path, env=ENV)
-    assert len([p for p in tmp_path.glob('out.*') if (p/MARK).exists()]) == 1 + (moment == 'swapping')
+    assert len([p for p in tmp_path.glob('out.*') if (p / MARK).exists()]) == 1 + (
+        moment == 'swapping'
+    )
     with files.scratch_folder(tmp_path/'out'): pass
-    assert {p.name for p in tmp_path.iterdir()} == {'out.partial', 'out.0123abcd.partial'} | ({'out'} if text else set())
+    assert {p.name for p in tmp_path.iterdir()} == {'out.partial', 'out.0123abcd.partial'} | (
+        {'out'} if text else set()
+    )
     if text: assert (tmp_path/'out/a.txt').read_text() == text
     make(tmp_path/'out')
     assert (tmp_path/'out/a.txt').read_text() == 'new'
@@ -255,7 +311,10 @@ def test_the_mark_is_neither_published_nor_copied(untrained, tmp_path):
     from emotion_detection.quantization import quantize_unchecked
     from emotion_detection.sharing import published_files
     quantize_unchecked(untrained/'onnx', tmp_path/'int8')
-    assert MARK not in published_files(tmp_path/'int8') and MARK not in json.loads((tmp_path/'int8/manifest.json').read_text())['files']
+    assert (
+        MARK not in published_files(tmp_path / 'int8')
+        and MARK not in json.loads((tmp_path / 'int8/manifest.json').read_text())['files']
+    )
     assert json.loads((tmp_path/'int8'/MARK).read_text())['kind'] == 'int8'
     assert os.uname().nodename not in (tmp_path/'int8'/MARK).read_text()
 
@@ -279,17 +338,28 @@ def test_the_home_is_written_out(untrained, tmp_path, monkeypatch, capsys):
     EmotionClassifier.load('~/final_model').save('~/copy')
     EmotionClassifier.from_encoder('~/final_model')
     export_onnx('~/copy', '~/again')
-    assert load_config('~/c.yaml') and len(DataModule(Source(str(ROOT/'emotion_detection/samples/en.csv').replace(str(Path.home()), '~'))).train)
-    commands = (['predict', '--model_path=~/again', '--input=~/texts.csv', '--output=~/out.csv'], ['data', '--config=~/c.yaml', '--output_dir=~/report'],
-                ['doctor', '--model_path=~/onnx'])
+    assert load_config('~/c.yaml') and len(
+        DataModule(
+            Source(str(ROOT / 'emotion_detection/samples/en.csv').replace(str(Path.home()), '~'))
+        ).train
+    )
+    commands = (
+        ['predict', '--model_path=~/again', '--input=~/texts.csv', '--output=~/out.csv'],
+        ['data', '--config=~/c.yaml', '--output_dir=~/report'],
+        ['doctor', '--model_path=~/onnx'],
+    )
     for args in commands: assert main(args) == 0, capsys.readouterr().err
-    assert {'out.csv', 'report', 'again', 'copy'} <= {p.name for p in home.iterdir()} and not list(Path.cwd().iterdir())
+    assert {'out.csv', 'report', 'again', 'copy'} <= {p.name for p in home.iterdir()} and not list(
+        Path.cwd().iterdir()
+    )
 
 
 # ---- modes and other users
 
 NOBODY = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']
-as_root = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which('setpriv'), reason='another user needs root and setpriv')
+as_root = pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which('setpriv'), reason='another user needs root and setpriv'
+)
 
 
 @pytest.fixture
@@ -319,13 +389,26 @@ write_json('b/note.json', {})
 def test_modes_follow_the_umask(untrained, open_folder, umask):
     work = open_folder/'work'
     work.mkdir()
-    subprocess.run([sys.executable, '-c', SAVED, untrained/'final_model', umask], cwd=work, env=ENV, check=True)
-    modes = {p.relative_to(work).as_posix(): (p.is_dir(), stat.S_IMODE(p.stat().st_mode)) for p in work.rglob('*')}
+    subprocess.run(
+        [sys.executable, '-c', SAVED, untrained / 'final_model', umask],
+        cwd=work,
+        env=ENV,
+        check=True,
+    )
+    modes = {
+        p.relative_to(work).as_posix(): (p.is_dir(), stat.S_IMODE(p.stat().st_mode))
+        for p in work.rglob('*')
+    }
     assert len(modes) > 20
     for name,(is_dir,mode) in modes.items():
         assert mode == (0o777 if is_dir else 0o666) & ~int(umask, 8), (name, oct(mode))
     if os.geteuid() or not shutil.which('setpriv'): return
-    for name in ('direct/model.safetensors', 'a/made/model.safetensors', 'onnx/onnx/model.onnx', 'checkpoint/model.safetensors'):
+    for name in (
+        'direct/model.safetensors',
+        'a/made/model.safetensors',
+        'onnx/onnx/model.onnx',
+        'checkpoint/model.safetensors',
+    ):
         seen = subprocess.run([*NOBODY, 'cat', work/name], capture_output=True)
         assert (seen.returncode == 0) == (umask == '022'), (name, seen.stderr)
 
@@ -348,8 +431,14 @@ def test_unreadable_is_not_missing(open_folder, ask):
     (open_folder/'shut').chmod(0o700)
     (open_folder/'files.py').chmod(0o644)
     code = f'import files\ntry: print(files.{ask})\nexcept files.InputError as e: print("said:", e)'
-    done = subprocess.run([*NOBODY, python_of_all(), '-c', code], cwd=open_folder, capture_output=True, text=True)
-    assert done.stdout.startswith('said: ') and 'may not be' in done.stdout and 'missing' not in done.stdout, (done.stdout, done.stderr)
+    done = subprocess.run(
+        [*NOBODY, python_of_all(), '-c', code], cwd=open_folder, capture_output=True, text=True
+    )
+    assert (
+        done.stdout.startswith('said: ')
+        and 'may not be' in done.stdout
+        and 'missing' not in done.stdout
+    ), (done.stdout, done.stderr)
 
 
 @as_root
@@ -358,8 +447,13 @@ def test_a_place_that_may_not_be_written(open_folder):
     (open_folder/'files.py').chmod(0o644)
     before = tree(open_folder)
     for place in ('new', 'deep/new'):
-        code = f'import sys\nsys.dont_write_bytecode = True\nimport files\ntry: files.check_output("{place}")\nexcept files.InputError as e: print("said:", e)'
-        done = subprocess.run([*NOBODY, python_of_all(), '-c', code], cwd=open_folder, capture_output=True, text=True)
+        code = (
+            'import sys\nsys.dont_write_bytecode = True\nimport files\ntry: '
+            f'files.check_output("{place}")\nexcept files.InputError as e: print("said:", e)'
+        )
+        done = subprocess.run(
+            [*NOBODY, python_of_all(), '-c', code], cwd=open_folder, capture_output=True, text=True
+        )
         assert 'may not be written by this user' in done.stdout, (done.stdout, done.stderr)
     assert tree(open_folder) == before
 
@@ -367,7 +461,13 @@ def test_a_place_that_may_not_be_written(open_folder):
 def python_of_all():
     "An interpreter that any user may start."
     for python in (sys.executable, shutil.which('python3', path='/usr/local/bin:/usr/bin:/bin')):
-        if python and not subprocess.run([*NOBODY, python, '-c', 'import hashlib; hashlib.file_digest'], capture_output=True).returncode: return python
+        if (
+            python
+            and not subprocess.run(
+                [*NOBODY, python, '-c', 'import hashlib; hashlib.file_digest'], capture_output=True
+            ).returncode
+        ):
+            return python
     pytest.skip('no Python 3.11 that another user may start')
 
 
@@ -375,8 +475,12 @@ def test_a_folder_within_a_folder(tmp_path):
     "`evaluate --cards` writes `behaviour/` into the report: it belongs to it, and what a user puts there does not."
     make(tmp_path/'report')
     make(tmp_path/'report/behaviour', kind='behaviour')
-    with pytest.raises(InputError, match='holds behaviour/, which this command did not make'): check_output(tmp_path/'report', 'report')
-    files.note_made(tmp_path/'report', *(f'behaviour/{p.name}' for p in (tmp_path/'report/behaviour').iterdir()))
+    with pytest.raises(InputError, match='holds behaviour/, which this command did not make'):
+        check_output(tmp_path/'report', 'report')
+    files.note_made(
+        tmp_path / 'report',
+        *(f'behaviour/{p.name}' for p in (tmp_path / 'report/behaviour').iterdir()),
+    )
     check_output(tmp_path/'report', 'report')
     left = tmp_path/'report/behaviour.0123abcd.partial'
     left.mkdir()

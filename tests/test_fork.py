@@ -9,7 +9,16 @@ from conftest import ENV
 FORKS = int(os.environ.get('FORKS', 12))
 pytestmark = pytest.mark.skipif(not hasattr(os, 'fork'), reason='this system has no fork')
 
-TEXTS = ['Cảm ơn bạn nhiều!', 'I am so angry right now', 'Ủa thật hả?', 'Mai họp lúc chín giờ.', 'vui quá', 'no way', 'ok', '']
+TEXTS = [
+    'Cảm ơn bạn nhiều!',
+    'I am so angry right now',
+    'Ủa thật hả?',
+    'Mai họp lúc chín giờ.',
+    'vui quá',
+    'no way',
+    'ok',
+    '',
+]
 START = '''
 import json, os, shutil, signal, sys, threading, time, warnings
 from pathlib import Path
@@ -39,7 +48,13 @@ def child(work, seconds=30):
 
 def run(code, *args, timeout=300, status=0, **env):
     "A program in a process of its own; its last line, as JSON."
-    done = subprocess.run([sys.executable, '-c', START + code, *map(str, args)], env=ENV | env, capture_output=True, text=True, timeout=timeout)
+    done = subprocess.run(
+        [sys.executable, '-c', START + code, *map(str, args)],
+        env=ENV | env,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
     assert done.returncode == status, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -9,13 +9,29 @@ from conftest import EMOTION, ENV, emotion
 from emotion_detection.files import InputError, lock, new_file, new_folder
 
 ROUNDS = int(os.environ.get('EMOTION_ROUNDS', 1))
-TINY = [f'--set={s}' for s in ('model.scratch.hidden_size=32', 'model.scratch.vocab_size=400', 'phase1.num_train_epochs=2', 'phase2.num_train_epochs=2',
-        'export.enabled=false', 'export.report=false')]
+TINY = [
+    f'--set={s}'
+    for s in (
+        'model.scratch.hidden_size=32',
+        'model.scratch.vocab_size=400',
+        'phase1.num_train_epochs=2',
+        'phase2.num_train_epochs=2',
+        'export.enabled=false',
+        'export.report=false',
+    )
+]
 FINAL = ('phase1_final', 'final_model')
 
 
 def start(*args, cwd):
-    return subprocess.Popen([EMOTION, *map(str, args)], cwd=cwd, env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [EMOTION, *map(str, args)],
+        cwd=cwd,
+        env=ENV,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def ended(*processes):
@@ -40,7 +56,25 @@ def test_two_trainings_at_once(tmp_path):
     seen = Counter()
     for n in range(ROUNDS):
         folder = tmp_path/str(n)
-        seen[check_refusal(ended(*(start('train', '--config', 'quickstart', *TINY, f'--set=seed={seed}', '--output_dir', folder, cwd=tmp_path) for seed in (1, 2))))] += 1
+        seen[
+            check_refusal(
+                ended(
+                    *(
+                        start(
+                            'train',
+                            '--config',
+                            'quickstart',
+                            *TINY,
+                            f'--set=seed={seed}',
+                            '--output_dir',
+                            folder,
+                            cwd=tmp_path,
+                        )
+                        for seed in (1, 2)
+                    )
+                )
+            )
+        ] += 1
         summaries = [json.loads((folder/f/'training_summary.json').read_text()) for f in FINAL]
         assert len({(s['run_id'], s['seed']) for s in summaries}) == 1, summaries
         assert {p.name for p in folder.iterdir()} - {'runs'} == set(FINAL)
@@ -50,10 +84,31 @@ def test_two_trainings_at_once(tmp_path):
 def test_two_predictions_at_once(untrained, tmp_path):
     "The rows are one input's, all of them."
     seen = Counter()
-    for name in 'ab': (tmp_path/f'{name}.txt').write_text(''.join(f'{name} {i}\n' for i in range(3000)))
+    for name in 'ab':
+        (tmp_path/f'{name}.txt').write_text(''.join(f'{name} {i}\n' for i in range(3000)))
     for n in range(ROUNDS):
-        seen[check_refusal(ended(*(start('predict', '--model_path', untrained/'onnx', '--input', f'{name}.txt', '--output', 'same.jsonl', cwd=tmp_path) for name in 'ab')))] += 1
-        rows = [json.loads(line)['text'] for line in (tmp_path/'same.jsonl').read_text().splitlines()]
+        seen[
+            check_refusal(
+                ended(
+                    *(
+                        start(
+                            'predict',
+                            '--model_path',
+                            untrained / 'onnx',
+                            '--input',
+                            f'{name}.txt',
+                            '--output',
+                            'same.jsonl',
+                            cwd=tmp_path,
+                        )
+                        for name in 'ab'
+                    )
+                )
+            )
+        ] += 1
+        rows = [
+            json.loads(line)['text'] for line in (tmp_path / 'same.jsonl').read_text().splitlines()
+        ]
         assert rows == [f'{rows[0][0]} {i}' for i in range(3000)]
         assert {p.name for p in tmp_path.iterdir()} == {'a.txt', 'b.txt', 'same.jsonl'}
     print('two predictions:', dict(seen))
@@ -71,27 +126,71 @@ def test_a_stopped_prediction_frees_its_output(untrained, tmp_path, request, sig
     "Ctrl-C and SIGTERM leave nothing; kill -9 leaves a lock and a begun file, which the next one takes over and removes."
     (tmp_path/'in.txt').write_text('hello there\n'*200_000)
     def listen(): signal.signal(signal.SIGINT, signal.SIG_DFL)
-    process = subprocess.Popen([EMOTION, 'predict', '--model_path', untrained/'onnx', '--input', 'in.txt', '--output', 'out.jsonl'], cwd=tmp_path, env=ENV,
-                               stderr=subprocess.DEVNULL, preexec_fn=listen)
+    process = subprocess.Popen(
+        [
+            EMOTION,
+            'predict',
+            '--model_path',
+            untrained / 'onnx',
+            '--input',
+            'in.txt',
+            '--output',
+            'out.jsonl',
+        ],
+        cwd=tmp_path,
+        env=ENV,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=listen,
+    )
     request.addfinalizer(process.kill)
     until(lambda: list(tmp_path.glob('out.jsonl.*.partial')))
-    second = emotion('predict', '--model_path', untrained/'onnx', '--text', 'hi', '--output', 'out.jsonl', cwd=tmp_path)
+    second = emotion(
+        'predict',
+        '--model_path',
+        untrained / 'onnx',
+        '--text',
+        'hi',
+        '--output',
+        'out.jsonl',
+        cwd=tmp_path,
+    )
     note, refusal = second.stderr.splitlines()
-    assert second.returncode == 2 and f'in use by process {process.pid};' in refusal and note.startswith('note: the model does not say'), second.stderr
+    assert (
+        second.returncode == 2
+        and f'in use by process {process.pid};' in refusal
+        and note.startswith('note: the model does not say')
+    ), second.stderr
     process.send_signal(sig)
     process.wait()
     left = {p.name for p in tmp_path.iterdir()} - {'in.txt'}
     assert len(left) == (2 if sig == signal.SIGKILL else 0), left
-    third = emotion('predict', '--model_path', untrained/'onnx', '--text', 'hi', '--output', 'out.jsonl', cwd=tmp_path)
-    assert third.returncode == 0 and (f'process {process.pid}, which worked on' in third.stderr) == (sig == signal.SIGKILL), third.stderr
+    third = emotion(
+        'predict',
+        '--model_path',
+        untrained / 'onnx',
+        '--text',
+        'hi',
+        '--output',
+        'out.jsonl',
+        cwd=tmp_path,
+    )
+    assert third.returncode == 0 and (
+        f'process {process.pid}, which worked on' in third.stderr
+    ) == (sig == signal.SIGKILL), third.stderr
     assert {p.name for p in tmp_path.iterdir()} == {'in.txt', 'out.jsonl'}
 
 
 
 
 def test_a_folder_that_another_process_makes(tmp_path):
-    make = 'import sys, time\nfrom emotion_detection.files import new_folder\nwith new_folder("out") as new:\n    (new/"a").touch()\n    print("held", flush=True)\n    time.sleep(60)'
-    process = subprocess.Popen([sys.executable, '-c', make], cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, text=True)
+    make = (
+        'import sys, time\nfrom emotion_detection.files import new_folder\nwith '
+        'new_folder("out") as new:\n    (new/"a").touch()\n    print("held", flush=True)\n   '
+        ' time.sleep(60)'
+    )
+    process = subprocess.Popen(
+        [sys.executable, '-c', make], cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, text=True
+    )
     process.stdout.readline()
     before = sorted(tmp_path.rglob('*'))
     with pytest.raises(InputError, match=f'in use by process {process.pid}'):
@@ -104,7 +203,8 @@ def test_a_folder_that_another_process_makes(tmp_path):
 
 
 @pytest.mark.parametrize('text,words', [
-    ('{"pid": %d, "started": "1", "host": "h"}', ''),  # the number is another process's by now: it runs, but has no lock
+    # the number is another process's by now: it runs, but has no lock
+    ('{"pid": %d, "started": "1", "host": "h"}', ''),
     ('{"pid": 999999999, "started": "1", "host": "elsewhere"}', ''), ('', ''),
     ('my own notes', 'has the name of our lock, but is none'), ('[1]', 'is none'), ('{"a": 1}', 'is none')])
 def test_what_a_lock_file_may_hold(tmp_path, capsys, text, words):
@@ -115,7 +215,9 @@ def test_what_a_lock_file_may_hold(tmp_path, capsys, text, words):
         assert (tmp_path/'.lock').read_text() == text
         return
     with lock(tmp_path/'.lock', 'out'): pass
-    assert not (tmp_path/'.lock').exists() and ('ended before its time' in capsys.readouterr().err) == bool(text)
+    assert not (tmp_path / '.lock').exists() and (
+        'ended before its time' in capsys.readouterr().err
+    ) == bool(text)
 
 
 @pytest.mark.parametrize('owner,free', [({}, False), ({'started': '1'}, True), ({'pid': 999999999}, True), ({'host': 'elsewhere'}, False), ({'host': 'elsewhere', 'pid': 999999999}, False)])
@@ -143,7 +245,11 @@ def test_threads_and_steps(tmp_path):
         thread = threading.Thread(target=second)
         thread.start()
         thread.join()
-    assert refused and (tmp_path/'out.csv').read_text() == 'mine' and [p.name for p in tmp_path.iterdir()] == ['out.csv']
+    assert (
+        refused
+        and (tmp_path / 'out.csv').read_text() == 'mine'
+        and [p.name for p in tmp_path.iterdir()] == ['out.csv']
+    )
 
 
 def test_a_fork_does_not_inherit_a_lock(tmp_path):
@@ -170,7 +276,29 @@ def test_all_ranks_hear_of_a_lock(tmp_path):
     torchrun = EMOTION.with_name('torchrun')
     (tmp_path/'out').mkdir()
     with lock(tmp_path/'out/.lock', 'out'):
-        done = subprocess.run([torchrun, '--standalone', '--nproc_per_node', '2', EMOTION, 'train', '--config', 'quickstart', *TINY, '--output_dir', 'out'],
-                              cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=300)
-        assert done.returncode and done.stderr.count(f'is in use by process {os.getpid()}') == 1 and 'gloo' not in done.stderr, done.stderr[-3000:]
+        done = subprocess.run(
+            [
+                torchrun,
+                '--standalone',
+                '--nproc_per_node',
+                '2',
+                EMOTION,
+                'train',
+                '--config',
+                'quickstart',
+                *TINY,
+                '--output_dir',
+                'out',
+            ],
+            cwd=tmp_path,
+            env=ENV,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert (
+            done.returncode
+            and done.stderr.count(f'is in use by process {os.getpid()}') == 1
+            and 'gloo' not in done.stderr
+        ), done.stderr[-3000:]
         assert [p.name for p in (tmp_path/'out').iterdir()] == ['.lock']

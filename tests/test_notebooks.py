@@ -12,7 +12,8 @@ def test_notebook(path, monkeypatch):
     "Its untagged cells run, offline; `nbdev_test` does the same for all of them."
     from nbdev.config import get_config
     from nbdev.test import test_nb
-    for name in ('HF_HUB_OFFLINE', 'OMP_NUM_THREADS', 'TOKENIZERS_PARALLELISM'): monkeypatch.setenv(name, ENV[name])
+    for name in ('HF_HUB_OFFLINE', 'OMP_NUM_THREADS', 'TOKENIZERS_PARALLELISM'):
+        monkeypatch.setenv(name, ENV[name])
     monkeypatch.setenv('HF_DATASETS_DISABLE_PROGRESS_BARS', '1')
     import torch
     torch.set_num_threads(1)  # two workers with two threads each on two cores are five times slower
@@ -26,10 +27,37 @@ def test_there_are_notebooks(): assert len(NOTEBOOKS) >= 19
 def test_export_and_clean_change_nothing(tmp_path):
     "The committed modules are what the notebooks export, and the notebooks are clean."
     copy = tmp_path/'copy'
-    shutil.copytree(ROOT, copy, symlinks=True, ignore=shutil.ignore_patterns('.venv', '.git', 'outputs', '_docs', '_proc', '__pycache__', '.hypothesis', '*.egg-info', 'build', 'dist'))
-    files = {p: p.read_bytes() for folder in ('nbs', 'emotion_detection') for p in (copy/folder).rglob('*') if p.suffix in ('.ipynb', '.py')}
+    shutil.copytree(
+        ROOT,
+        copy,
+        symlinks=True,
+        ignore=shutil.ignore_patterns(
+            '.venv',
+            '.git',
+            'outputs',
+            '_docs',
+            '_proc',
+            '__pycache__',
+            '.hypothesis',
+            '*.egg-info',
+            'build',
+            'dist',
+        ),
+    )
+    files = {
+        p: p.read_bytes()
+        for folder in ('nbs', 'emotion_detection')
+        for p in (copy / folder).rglob('*')
+        if p.suffix in ('.ipynb', '.py')
+    }
     for command in ('nbdev_clean', 'nbdev_export'):
-        subprocess.run([Path(sys.executable).with_name(command)], cwd=copy, env=ENV, check=True, capture_output=True)
+        subprocess.run(
+            [Path(sys.executable).with_name(command)],
+            cwd=copy,
+            env=ENV,
+            check=True,
+            capture_output=True,
+        )
     assert [p.name for p,data in files.items() if p.read_bytes() != data] == []
 
 
@@ -42,19 +70,43 @@ def test_stored_outputs(path):
     assert outputs
     assert not [o for o in outputs if o['output_type']=='error' or o.get('name')=='stderr']
     for o in outputs:
-        text = json.dumps({k: v for k,v in o.get('data', {'t': o.get('text')}).items() if not k.startswith('image')})
-        assert not any(word in text for word in ('/tmp/', '/root/', '/home/', str(ROOT), 'it/s]')), text
+        text = json.dumps({
+            k: v
+            for k, v in o.get('data', {'t': o.get('text')}).items()
+            if not k.startswith('image')
+        })
+        assert not any(
+            word in text for word in ('/tmp/', '/root/', '/home/', str(ROOT), 'it/s]')
+        ), text
         if png := o.get('data', {}).get('image/png'): assert len(base64.b64decode(png)) < 60_000
 
 
 HIDDEN = {'hide', 'default_exp', 'export', 'exports', 'exporti'}  # the first word of a directive
-NOTHING = {'unlink', 'rmdir', 'rmtree', 'close', 'assert_close', 'assert_array_equal', 'assert_allclose', 'assert_frame_equal', 'test_eq', 'test_ne', 'test_close', 'test_fail', 'test_is'}  # return None
-SHOWS = {'print': {'stream'}}  # where the value is None, and something else is to be seen; other values are results or figures
+# return None
+NOTHING = {
+    'unlink',
+    'rmdir',
+    'rmtree',
+    'close',
+    'assert_close',
+    'assert_array_equal',
+    'assert_allclose',
+    'assert_frame_equal',
+    'test_eq',
+    'test_ne',
+    'test_close',
+    'test_fail',
+    'test_is',
+}
+# where the value is None, and something else is to be seen; other values are results or figures
+SHOWS = {'print': {'stream'}}
 
 
 @functools.cache
 def cells_of(path):
-    return [cell for cell in json.loads(path.read_text('utf8'))['cells'] if cell['cell_type'] == 'code']
+    return [
+        cell for cell in json.loads(path.read_text('utf8'))['cells'] if cell['cell_type'] == 'code'
+    ]
 
 
 @functools.cache
@@ -64,7 +116,12 @@ def functions_of(path):
     for cell in cells_of(path):
         for node in ast.walk(parse_cell(''.join(cell['source']))):
             if not isinstance(node, ast.FunctionDef): continue
-            gives = any(isinstance(n, (ast.Yield, ast.YieldFrom)) or isinstance(n, ast.Return) and n.value is not None for n in ast.walk(node))
+            gives = any(
+                isinstance(n, (ast.Yield, ast.YieldFrom))
+                or isinstance(n, ast.Return)
+                and n.value is not None
+                for n in ast.walk(node)
+            )
             found[node.name] = found.get(node.name, False) or gives
     return found
 
@@ -79,18 +136,27 @@ def silent_functions(path):
 
 def parse_cell(source):
     "A cell without its directives and magic lines."
-    return ast.parse('\n'.join('' if line.startswith(('%', '!', '#|')) else line for line in source.splitlines()))
+    return ast.parse(
+        '\n'.join('' if line.startswith(('%', '!', '#|')) else line for line in source.splitlines())
+    )
 
 
 def shown_value(cell, silent):
     "The kinds of output that show the value of the last line of a visible cell; `None` where there is no such value."
     source = ''.join(cell['source'])
     directives = [line[2:].strip() for line in source.splitlines() if line.startswith('#|')]
-    if any(d.split()[0].rstrip(':') in HIDDEN or d.replace(' ', '') == 'eval:false' for d in directives if d): return None
+    if any(
+        d.split()[0].rstrip(':') in HIDDEN or d.replace(' ', '') == 'eval:false'
+        for d in directives
+        if d
+    ):
+        return None
     body = parse_cell(source).body
     if not body or not isinstance(body[-1], ast.Expr): return None
     code = ast.get_source_segment(source, body[-1])
-    after = source.rstrip()[source.rstrip().rindex(code.splitlines()[-1]) + len(code.splitlines()[-1]):]
+    after = source.rstrip()[
+        source.rstrip().rindex(code.splitlines()[-1]) + len(code.splitlines()[-1]) :
+    ]
     if after.lstrip().startswith(';'): return None
     value = body[-1].value
     if isinstance(value, ast.Constant) and value.value is None: return None
@@ -131,5 +197,11 @@ def test_imports_point_down():
         if not module.exists(): continue
         for node in ast.walk(ast.parse(module.read_text('utf8'))):
             if not isinstance(node, ast.ImportFrom): continue
-            first, *rest = ('.'*node.level + (node.module or '')).replace('.', 'emotion_detection.', node.level).split('.')  # nbdev writes `from .files import …`
-            if first == 'emotion_detection' and rest and rest[0] in order: assert order[rest[0]] < i, f'{name} imports {rest[0]}'
+            # nbdev writes `from .files import …`
+            first, *rest = (
+                ('.' * node.level + (node.module or ''))
+                .replace('.', 'emotion_detection.', node.level)
+                .split('.')
+            )
+            if first == 'emotion_detection' and rest and rest[0] in order:
+                assert order[rest[0]] < i, f'{name} imports {rest[0]}'

@@ -28,11 +28,20 @@ def folders(outputs, tmp_path_factory):
             graph = find_onnx(folder)
             if name == 'second':
                 model = onnx.load(graph)
-                bias = next(t for t in model.graph.initializer if t.name == 'classifier.out_proj.bias')
-                bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias)[::-1].copy() + np.float32([9, 0, 0, 0]), bias.name))
+                bias = next(
+                    t for t in model.graph.initializer if t.name == 'classifier.out_proj.bias'
+                )
+                bias.CopyFrom(
+                    numpy_helper.from_array(
+                        numpy_helper.to_array(bias)[::-1].copy() + np.float32([9, 0, 0, 0]),
+                        bias.name,
+                    )
+                )
                 onnx.save(model, graph)
             if kind == 'apart': spread_weights(graph, 0)
-            update_manifest(folder, files=listed_files(folder), canary={'texts': 32, 'tolerance': 1.})
+            update_manifest(
+                folder, files=listed_files(folder), canary={'texts': 32, 'tolerance': 1.0}
+            )
     return root
 
 
@@ -74,12 +83,22 @@ def written_with_its_time(home, second):
         os.utime(file, ns=(when.st_atime_ns, when.st_mtime_ns))
 
 
-CHANGES = [turned_link, changed_directory, replaced_folder, replaced_files, removed_folder, written_into, written_with_its_time]
+CHANGES = [
+    turned_link,
+    changed_directory,
+    replaced_folder,
+    replaced_files,
+    removed_folder,
+    written_into,
+    written_with_its_time,
+]
 
 
 @pytest.mark.parametrize('change', CHANGES)
 @pytest.mark.parametrize('kind', ['one', 'apart'])
-def test_lists_and_single_texts_are_answered_by_one_model(folders, tmp_path, monkeypatch, kind, change):
+def test_lists_and_single_texts_are_answered_by_one_model(
+    folders, tmp_path, monkeypatch, kind, change
+):
     "The second session is opened after the change. Where mapped weights were written into there is no answer, and the reason."
     shutil.copytree(folders/kind/'first', tmp_path/'first')
     (tmp_path/'current').symlink_to('first')
@@ -89,8 +108,17 @@ def test_lists_and_single_texts_are_answered_by_one_model(folders, tmp_path, mon
     change(tmp_path, folders/kind/'second')
     if kind == 'apart' and change.__name__.startswith('written'):
         for ask in (lambda: predictor(TEXTS), lambda: predictor(TEXTS[0])):
-            with pytest.raises(InputError, match='was written to while it was in use; open the model again'): ask()
-    else: assert predictor(TEXTS) == single == [predictor(t) for t in TEXTS] == list(predictor.stream(TEXTS))
+            with pytest.raises(
+                InputError, match='was written to while it was in use; open the model again'
+            ):
+                ask()
+    else:
+        assert (
+            predictor(TEXTS)
+            == single
+            == [predictor(t) for t in TEXTS]
+            == list(predictor.stream(TEXTS))
+        )
 
 
 @pytest.mark.parametrize('change', [c for c in CHANGES if c not in (turned_link, changed_directory)])
@@ -101,7 +129,11 @@ def test_a_pickled_predictor_notices(folders, tmp_path, kind, change):
     sent = pickle.dumps(EmotionPredictor(tmp_path/'first'))
     assert pickle.loads(sent) is pickle.loads(sent)
     change(tmp_path, folders/kind/'second')
-    with pytest.raises(InputError, match='has changed since|is not the file that was made|there is no folder|bytes, not the'): pickle.loads(sent)
+    with pytest.raises(
+        InputError,
+        match='has changed since|is not the file that was made|there is no folder|bytes, not the',
+    ):
+        pickle.loads(sent)
 
 
 def test_a_pickled_pytorch_predictor_notices(outputs, tmp_path):
@@ -124,7 +156,8 @@ def test_a_copy_of_the_same_folder_is_the_same_model(folders, tmp_path):
 def test_changed_while_it_is_opened(folders, tmp_path, monkeypatch, name):
     "A file is written into, or replaced, between the manifest and the session: refused, or never seen."
     from emotion_detection import predict
-    model, plain = shutil.copytree(folders/'one/first', tmp_path/'first'), predict.check_sizes
+    model = shutil.copytree(folders/'one/first', tmp_path/'first')
+    plain = predict.check_sizes
     def then(change):
         def check(files, facts):
             plain(files, facts)
@@ -134,10 +167,15 @@ def test_changed_while_it_is_opened(folders, tmp_path, monkeypatch, name):
         (tmp_path/'x').write_bytes(b'another file')
         (tmp_path/'x').replace(file)
     then(replace)
-    assert EmotionPredictor(model)(TEXTS) == [EmotionPredictor.__call__(p, t) for p in [_plain(folders, monkeypatch, plain)] for t in TEXTS]
+    assert EmotionPredictor(model)(TEXTS) == [
+        EmotionPredictor.__call__(p, t)
+        for p in [_plain(folders, monkeypatch, plain)]
+        for t in TEXTS
+    ]
     shutil.copy(folders/'one/first'/name, model/name)
     then(lambda file: file.write_bytes(bytes(file.stat().st_size)))
-    with pytest.raises(InputError, match='is not the file that was made|was written to'): EmotionPredictor(model)
+    with pytest.raises(InputError, match='is not the file that was made|was written to'):
+        EmotionPredictor(model)
 
 
 def _plain(folders, monkeypatch, check):
@@ -165,10 +203,16 @@ def test_files_are_closed(folders):
 def test_git_lfs_pointers(outputs, tmp_path, folder, file):
     model = shutil.copytree(outputs/folder, tmp_path/'model')
     (model/file).write_text(POINTER)
-    with pytest.raises(InputError, match=f'{file} is a Git LFS pointer.*git lfs pull'): EmotionPredictor(model)
-    with pytest.raises(InputError, match=f'{file} is a Git LFS pointer.*git lfs pull'): EmotionPredictor(model, allow_mismatch=True)
+    with pytest.raises(InputError, match=f'{file} is a Git LFS pointer.*git lfs pull'):
+        EmotionPredictor(model)
+    with pytest.raises(InputError, match=f'{file} is a Git LFS pointer.*git lfs pull'):
+        EmotionPredictor(model, allow_mismatch=True)
     checks = examine(model)
-    assert not checks[0]['ok'] and 'git lfs pull' in checks[0]['detail'] and file in checks[0]['detail']
+    assert (
+        not checks[0]['ok']
+        and 'git lfs pull' in checks[0]['detail']
+        and file in checks[0]['detail']
+    )
 
 
 def test_git_lfs_pointer_of_weights_apart(folders, tmp_path):
@@ -201,7 +245,9 @@ def not_a_number(file):
 
 def of_another_shape(file):
     config = json.loads(file.with_name('config.json').read_text())
-    file.with_name('config.json').write_text(json.dumps(config | {'vocab_size': 77, 'num_hidden_layers': 9}))
+    file.with_name('config.json').write_text(
+        json.dumps(config | {'vocab_size': 77, 'num_hidden_layers': 9})
+    )
 
 
 @pytest.mark.parametrize('damage', [cut, emptied, header, longer, without_a_tensor, not_a_number, of_another_shape])
@@ -220,7 +266,10 @@ def test_doctor_without_pytorch(outputs, tmp_path, monkeypatch, damage):
     monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
     model = shutil.copytree(outputs/'final_model', tmp_path/'model')
     checks = {c['check']: c for c in examine(model)}
-    assert all(c['ok'] for c in checks.values()) and 'by their header and length only' in checks['answer']['detail']
+    assert (
+        all(c['ok'] for c in checks.values())
+        and 'by their header and length only' in checks['answer']['detail']
+    )
     damage(model/'model.safetensors')
     assert not {c['check']: c for c in examine(model)}['weights']['ok']
 
@@ -229,7 +278,8 @@ def test_weights_that_are_missing_are_not_made_up(outputs, tmp_path):
     "`transformers` would fill in random ones, and say so where nobody looks."
     model = shutil.copytree(outputs/'final_model', tmp_path/'model')
     without_a_tensor(model/'model.safetensors')
-    with pytest.raises(InputError, match='model.safetensors has no classifier.out_proj.weight'): EmotionPredictor(model)
+    with pytest.raises(InputError, match='model.safetensors has no classifier.out_proj.weight'):
+        EmotionPredictor(model)
 
 
 @pytest.mark.parametrize('folder, file', [('int8', 'onnx/model_quantized.onnx'), ('int8', 'tokenizer.json'), ('int8', 'canary.json'), ('final_model', 'model.safetensors'), ('final_model', 'tokenizer.json')])
@@ -299,7 +349,8 @@ def weights_alone(folder, store):
 def test_files_behind_links(folders, tmp_path, kind, layout):
     model = shutil.copytree(folders/kind/'first', tmp_path/'model')
     layout(model, tmp_path/'store')
-    predictor, plain = EmotionPredictor(model, threads=2), EmotionPredictor(folders/kind/'first')
+    predictor = EmotionPredictor(model, threads=2)
+    plain = EmotionPredictor(folders/kind/'first')
     assert predictor(TEXTS) == plain(TEXTS) == [predictor(t) for t in TEXTS]
     assert all(c['ok'] for c in examine(model))
 
@@ -310,15 +361,30 @@ def test_no_reason_is_cut(tmp_path):
     deep = tmp_path/('a'*100)/('b'*100)
     deep.mkdir(parents=True)
     (deep/'model.onnx').write_bytes(b'no graph')
-    with pytest.raises(InputError, match='Protobuf parsing failed') as e: open_session(deep/'model.onnx')
+    with pytest.raises(InputError, match='Protobuf parsing failed') as e:
+        open_session(deep/'model.onnx')
     assert str(e.value).count(str(deep/'model.onnx')) == 2 and '/proc/' not in str(e.value)
 
 
 # Texts that are none
 
-WRONG = {'str': 'vui quá', 'bytes': b'vui', 'bytearray': bytearray(b'vui'), 'dict': {'text': ['vui']}, 'None': None, 'number': 3, 'float': 1.5,
-         'frame': pd.DataFrame({'text': ['vui']}), 'in a list: number': ['vui', 3], 'in a list: NaN': ['vui', float('nan')], 'in a list: None': [None],
-         'in a list: bytes': [b'vui'], 'in a list: NA': pd.Series(['vui', pd.NA]), 'list of lists': [['vui']], 'two dimensions': np.array([['a', 'b']])}
+WRONG = {
+    'str': 'vui quá',
+    'bytes': b'vui',
+    'bytearray': bytearray(b'vui'),
+    'dict': {'text': ['vui']},
+    'None': None,
+    'number': 3,
+    'float': 1.5,
+    'frame': pd.DataFrame({'text': ['vui']}),
+    'in a list: number': ['vui', 3],
+    'in a list: NaN': ['vui', float('nan')],
+    'in a list: None': [None],
+    'in a list: bytes': [b'vui'],
+    'in a list: NA': pd.Series(['vui', pd.NA]),
+    'list of lists': [['vui']],
+    'two dimensions': np.array([['a', 'b']]),
+}
 
 
 @pytest.mark.parametrize('what', WRONG)
@@ -326,13 +392,25 @@ WRONG = {'str': 'vui quá', 'bytes': b'vui', 'bytearray': bytearray(b'vui'), 'di
 def test_what_is_not_many_texts(folders, method, what):
     "Refused in words; nothing is answered letter by letter, by keys or by names of columns."
     predictor = EmotionPredictor(folders/'one/first', threads=1)
-    with pytest.raises(TypeError, match='takes|text must be a str'): list(getattr(predictor, method)(WRONG[what]))
+    with pytest.raises(TypeError, match='takes|text must be a str'):
+        list(getattr(predictor, method)(WRONG[what]))
     if not what.startswith('in a list') and what not in ('list of lists', 'two dimensions'):
-        with pytest.raises(TypeError, match=method): getattr(predictor, method)(WRONG[what])  # at once, not at the first answer
+        # at once, not at the first answer
+        with pytest.raises(TypeError, match=method): getattr(predictor, method)(WRONG[what])
 
 
-RIGHT = {'list': TEXTS, 'tuple': tuple(TEXTS), 'generator': (t for t in TEXTS), 'Series': pd.Series(TEXTS, index=[5, 5, 6, 7]), 'Index': pd.Index(TEXTS),
-         'categories': pd.Series(TEXTS, dtype='category'), 'array': np.array(TEXTS), 'objects': np.array(TEXTS, object), 'keys': dict.fromkeys(TEXTS).keys(), 'lines': io.StringIO('\n'.join(TEXTS))}
+RIGHT = {
+    'list': TEXTS,
+    'tuple': tuple(TEXTS),
+    'generator': (t for t in TEXTS),
+    'Series': pd.Series(TEXTS, index=[5, 5, 6, 7]),
+    'Index': pd.Index(TEXTS),
+    'categories': pd.Series(TEXTS, dtype='category'),
+    'array': np.array(TEXTS),
+    'objects': np.array(TEXTS, object),
+    'keys': dict.fromkeys(TEXTS).keys(),
+    'lines': io.StringIO('\n'.join(TEXTS)),
+}
 
 
 @pytest.mark.parametrize('what', RIGHT)
@@ -342,29 +420,60 @@ def test_what_is_many_texts(folders, what):
 
 
 def test_other_functions_that_take_many_texts(outputs):
-    from emotion_detection import baseline, behaviour, data_report, evaluation, model, slices, static, trimming
+    from emotion_detection import (
+        baseline,
+        behaviour,
+        data_report,
+        evaluation,
+        model,
+        slices,
+        static,
+        trimming,
+    )
     classifier = model.EmotionClassifier.load(outputs/'final_model')
-    calls = {'classifier.probs': classifier.probs, 'train_tokenizer': model.train_tokenizer, 'count_tokens': lambda t: trimming.count_tokens(classifier.tokenizer, t),
-             'trim_model': lambda t: trimming.trim_model(outputs/'final_model', t, outputs/'never'), 'token_lengths': lambda t: data_report.token_lengths(t, classifier.tokenizer),
-             'find_slices': lambda t: slices.find_slices(t, ['en']*len(t)), 'text_feeds': lambda t: static.text_feeds(outputs/'onnx', t), 'ms_per_text': lambda t: evaluation.ms_per_text(len, t),
-             'ask': lambda t: behaviour.ask(len, t), 'baseline.probs': lambda t: baseline.Baseline(None, None).probs(t)}
+    calls = {
+        'classifier.probs': classifier.probs,
+        'train_tokenizer': model.train_tokenizer,
+        'count_tokens': lambda t: trimming.count_tokens(classifier.tokenizer, t),
+        'trim_model': lambda t: trimming.trim_model(outputs / 'final_model', t, outputs / 'never'),
+        'token_lengths': lambda t: data_report.token_lengths(t, classifier.tokenizer),
+        'find_slices': lambda t: slices.find_slices(t, ['en'] * len(t)),
+        'text_feeds': lambda t: static.text_feeds(outputs / 'onnx', t),
+        'ms_per_text': lambda t: evaluation.ms_per_text(len, t),
+        'ask': lambda t: behaviour.ask(len, t),
+        'baseline.probs': lambda t: baseline.Baseline(None, None).probs(t),
+    }
     for name,call in calls.items():
         for given in ('vui quá', b'vui', pd.DataFrame({'text': ['a']})):
             with pytest.raises(TypeError, match='takes'): call(given)
-    with pytest.raises(TypeError, match='was given one'): trimming.trim_model(outputs/'final_model', {'vi': 'vui quá'}, outputs/'never')
+    with pytest.raises(TypeError, match='was given one'):
+        trimming.trim_model(outputs/'final_model', {'vi': 'vui quá'}, outputs/'never')
 
 
-TABLES = {'two columns text': (pd.DataFrame([['a', 'b']], columns=['text', 'text']), "2 columns 'text'"),
-          'levels': (pd.DataFrame([['a', 'b']], columns=pd.MultiIndex.from_tuples([('text', 'x'), ('text', 'y')])), "no column 'text'"),
-          'nothing': (pd.DataFrame(), 'none at all'), 'NA': (pd.DataFrame({'text': ['a', pd.NA]}), 'row 1'), 'NaN': ({'text': ['a', float('nan')]}, 'row 1'),
-          'bytes': ({'text': [b'a']}, 'row 0'), 'number': ({'text': 7}, 'not texts'), 'None': ({'text': None}, 'not texts'), 'lengths': ({'text': ['a', 'b'], 'id': [1]}, "'id' has 1"),
-          'label taken': (pd.DataFrame({'text': ['a'], 'label': ['b']}), "a column 'label' already")}
+TABLES = {
+    'two columns text': (pd.DataFrame([['a', 'b']], columns=['text', 'text']), "2 columns 'text'"),
+    'levels': (
+        pd.DataFrame(
+            [['a', 'b']], columns=pd.MultiIndex.from_tuples([('text', 'x'), ('text', 'y')])
+        ),
+        "no column 'text'",
+    ),
+    'nothing': (pd.DataFrame(), 'none at all'),
+    'NA': (pd.DataFrame({'text': ['a', pd.NA]}), 'row 1'),
+    'NaN': ({'text': ['a', float('nan')]}, 'row 1'),
+    'bytes': ({'text': [b'a']}, 'row 0'),
+    'number': ({'text': 7}, 'not texts'),
+    'None': ({'text': None}, 'not texts'),
+    'lengths': ({'text': ['a', 'b'], 'id': [1]}, "'id' has 1"),
+    'label taken': (pd.DataFrame({'text': ['a'], 'label': ['b']}), "a column 'label' already"),
+}
 
 
 @pytest.mark.parametrize('what', TABLES)
 def test_tables_that_are_refused(folders, what):
     table, words = TABLES[what]
-    with pytest.raises(InputError, match=words): EmotionPredictor(folders/'one/first', threads=1)(table)
+    with pytest.raises(InputError, match=words):
+        EmotionPredictor(folders/'one/first', threads=1)(table)
 
 
 def test_tables_that_are_answered(folders):
@@ -375,7 +484,9 @@ def test_tables_that_are_answered(folders):
     assert predictor({'text': 'vui', 'tags': ['a', 'b']})['label'] == predictor('vui')['label']
     from datasets import Dataset, DatasetDict
     rows = Dataset.from_dict({'text': ['vui', 'ok']})
-    assert predictor(rows['text']) == predictor(['vui', 'ok']) == list(predictor.stream(rows['text']))
+    assert (
+        predictor(rows['text']) == predictor(['vui', 'ok']) == list(predictor.stream(rows['text']))
+    )
     with pytest.raises(InputError, match='use its map'): predictor(DatasetDict({'train': rows}))
 
 
@@ -386,9 +497,13 @@ def large_tokenizer(folder, **config):
     from tokenizers import Tokenizer
     from transformers import XLMRobertaTokenizerFast
     from emotion_detection.model import train_tokenizer
-    spec = json.loads(train_tokenizer(['vui quá', 'I am so angry', 'ok bạn']*5, 60).backend_tokenizer.to_str())
+    spec = json.loads(
+        train_tokenizer(['vui quá', 'I am so angry', 'ok bạn'] * 5, 60).backend_tokenizer.to_str()
+    )
     spec['model']['vocab'] += [[f'\ue000{i:06d}', -30.-i*1e-5] for i in range(100_050)]
-    XLMRobertaTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(spec)), model_max_length=32).save_pretrained(folder)
+    XLMRobertaTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(spec)), model_max_length=32
+    ).save_pretrained(folder)
     (folder/'config.json').write_text(json.dumps(config))
     return folder
 
@@ -398,8 +513,13 @@ def mistral_tokenizer(folder, **config):
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tok = Tokenizer(models.BPE({t: i for i,t in enumerate(letters + [f'{i:06d}' for i in range(100_050)])}, []))
-    tok.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r'\p{L}+|\s+'), 'isolated'), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tok = Tokenizer(
+        models.BPE({t: i for i, t in enumerate(letters + [f'{i:06d}' for i in range(100_050)])}, [])
+    )
+    tok.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(r'\p{L}+|\s+'), 'isolated'),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ])
     PreTrainedTokenizerFast(tokenizer_object=tok).save_pretrained(folder)
     (folder/'config.json').write_text(json.dumps(config))
     return folder
@@ -428,13 +548,17 @@ def said_while_loading(folder):
     (large_tokenizer, {'model_type': 'xlm-roberta'}, False), (large_tokenizer, {'model_type': 'xlm-roberta', 'transformers_version': '4.57.6'}, False),
     (large_tokenizer, {'model_type': 'mistral', 'transformers_version': '4.57.6'}, False), (mistral_tokenizer, {'model_type': 'mistral', 'transformers_version': '4.57.6'}, True),
     (mistral_tokenizer, {'model_type': 'ministral'}, True), (mistral_tokenizer, {'model_type': 'eurobert'}, False)])
-def test_the_regex_warning_is_silent_where_it_is_false(warnings_logged, tmp_path, make, config, warned):
+def test_the_regex_warning_is_silent_where_it_is_false(
+    warnings_logged, tmp_path, make, config, warned
+):
     from transformers import AutoTokenizer
     folder = make(tmp_path, **config)
     assert bool(said_while_loading(folder)) == warned
     theirs = AutoTokenizer.from_pretrained(folder)
     from emotion_detection.model import load_tokenizer
-    assert load_tokenizer(str(folder)).backend_tokenizer.to_str() == theirs.backend_tokenizer.to_str()
+    assert (
+        load_tokenizer(str(folder)).backend_tokenizer.to_str() == theirs.backend_tokenizer.to_str()
+    )
 
 
 def test_other_warnings_are_heard(warnings_logged, tmp_path):
@@ -449,9 +573,19 @@ def test_other_warnings_are_heard(warnings_logged, tmp_path):
     assert seen == ['something else']
 
 
-@pytest.mark.skipif('ENCODER_DIR' not in os.environ, reason='ENCODER_DIR does not name a folder with an encoder (shared/encoder/make_encoder.py makes one)')
+@pytest.mark.skipif('ENCODER_DIR' not in os.environ, reason=('ENCODER_DIR does not name a folder with an encoder (shared/encoder/make_encoder.py ' 'makes one)'))
 def test_the_real_encoder_is_silent():
     "Loading XLM-R's vocabulary in a process of its own prints nothing."
-    code = "import sys; from emotion_detection.model import load_tokenizer; t = load_tokenizer(sys.argv[1]); print(t('Cảm ơn bạn').input_ids)"
-    done = subprocess.run([sys.executable, '-c', code, os.environ['ENCODER_DIR']], env=ENV, capture_output=True, text=True)
-    assert done.returncode == 0 and 'regex' not in done.stderr and json.loads(done.stdout)[0] == 0, done.stderr
+    code = (
+        "import sys; from emotion_detection.model import load_tokenizer; t = "
+        "load_tokenizer(sys.argv[1]); print(t('Cảm ơn bạn').input_ids)"
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code, os.environ['ENCODER_DIR']],
+        env=ENV,
+        capture_output=True,
+        text=True,
+    )
+    assert (
+        done.returncode == 0 and 'regex' not in done.stderr and json.loads(done.stdout)[0] == 0
+    ), done.stderr

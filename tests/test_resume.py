@@ -4,13 +4,27 @@ import pytest
 from conftest import EMOTION, ENV, emotion
 
 # Small and quick, but with everything: two phases, replay, early stopping, dropout, several checkpoints in each.
-SMALL = [f'--set={s}' for s in ('model.scratch.hidden_size=64', 'model.scratch.vocab_size=800', 'phase1.num_train_epochs=8', 'phase1.learning_rate=3e-3',
-         'phase1.early_stopping_patience=4', 'phase2.num_train_epochs=8', 'phase2.learning_rate=3e-3', 'phase2.replay_fraction=0.5', 'export.enabled=false', 'export.report=false')]
+SMALL = [
+    f'--set={s}'
+    for s in (
+        'model.scratch.hidden_size=64',
+        'model.scratch.vocab_size=800',
+        'phase1.num_train_epochs=8',
+        'phase1.learning_rate=3e-3',
+        'phase1.early_stopping_patience=4',
+        'phase2.num_train_epochs=8',
+        'phase2.learning_rate=3e-3',
+        'phase2.replay_fraction=0.5',
+        'export.enabled=false',
+        'export.report=false',
+    )
+]
 FINAL = ('phase1_final', 'final_model')
 pytestmark = pytest.mark.xdist_group('resume')
 
 
-def train(folder, *more): return emotion('train', '--config', 'quickstart', *SMALL, '--output_dir', folder, *more)
+def train(folder, *more):
+    return emotion('train', '--config', 'quickstart', *SMALL, '--output_dir', folder, *more)
 
 
 def weights(folder): return [(folder/f/'model.safetensors').read_bytes() for f in FINAL]
@@ -26,7 +40,13 @@ def unbroken(tmp_path_factory):
 
 
 def start(folder, *more):
-    return subprocess.Popen([EMOTION, 'train', '--config', 'quickstart', *SMALL, '--output_dir', folder, *more], env=ENV, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    return subprocess.Popen(
+        [EMOTION, 'train', '--config', 'quickstart', *SMALL, '--output_dir', folder, *more],
+        env=ENV,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
 
 
 def kill_after(process, words, delay=0., times=1):
@@ -59,10 +79,18 @@ def kill_while_writing(process, checkpoints):
 def test_killed_at_many_points(unbroken, tmp_path):
     "Killed again and again, at random moments of both phases, until it gets to the end; that is the same to the last bit."
     folder, rng, kills = tmp_path/'outputs', random.Random(0), []
-    while last := kill_after(start(folder, *['--resume'][:len(kills)]), ': epoch ', rng.random()*.5, times=rng.choice([1, 2])): kills.append(last)
+    while last := kill_after(
+        start(folder, *['--resume'][: len(kills)]),
+        ': epoch ',
+        rng.random() * 0.5,
+        times=rng.choice([1, 2]),
+    ):
+        kills.append(last)
     print(f'{len(kills)} kills, after', *(k[:17].strip() for k in kills), sep='\n  ')
     assert len(kills) >= 6 and {k[:7] for k in kills} == {'phase 1', 'phase 2'}
-    assert weights(folder) == weights(unbroken) and {p.name for p in folder.iterdir()} - {'runs'} == set(FINAL)
+    assert weights(folder) == weights(unbroken) and {p.name for p in folder.iterdir()} - {
+        'runs'
+    } == set(FINAL)
 
 
 @pytest.mark.parametrize('phase', ['phase1', 'phase2'])
@@ -86,11 +114,16 @@ def killed(tmp_path_factory):
 @pytest.mark.parametrize('file', ['model.safetensors', 'optimizer.pt', 'trainer_state.json'])
 def test_a_damaged_checkpoint_falls_back(unbroken, killed, tmp_path, file):
     folder = shutil.copytree(killed, tmp_path/'outputs')
-    newest = max((folder/'checkpoints/phase2').glob('checkpoint-*/seal.json'), key=lambda p: int(p.parent.name.split('-')[1])).parent
+    newest = max(
+        (folder / 'checkpoints/phase2').glob('checkpoint-*/seal.json'),
+        key=lambda p: int(p.parent.name.split('-')[1]),
+    ).parent
     whole = (newest/file).read_bytes()
     (newest/file).write_bytes(whole[:len(whole)//2])
     done = train(folder, '--resume')
-    assert done.returncode == 0 and f'{newest.name} has a damaged {file}: not used' in done.stderr, done.stderr
+    assert (
+        done.returncode == 0 and f'{newest.name} has a damaged {file}: not used' in done.stderr
+    ), done.stderr
     assert weights(folder) == weights(unbroken)
 
 
@@ -99,20 +132,37 @@ def test_refusals(unbroken, killed, tmp_path):
     folder = shutil.copytree(killed, tmp_path/'outputs')
     anew = train(folder)
     note, refusal = anew.stderr.splitlines()
-    assert anew.returncode == 2 and 'go on with --resume' in refusal and 'has ended before its time' in note
+    assert (
+        anew.returncode == 2
+        and 'go on with --resume' in refusal
+        and 'has ended before its time' in note
+    )
     other = train(folder, '--resume', '--set', 'phase1.learning_rate=1e-3')
-    assert other.returncode == 2 and 'phase1.learning_rate was 0.003 and is 0.001' in other.stderr and other.stderr.count('\n') == 1
+    assert (
+        other.returncode == 2
+        and 'phase1.learning_rate was 0.003 and is 0.001' in other.stderr
+        and other.stderr.count('\n') == 1
+    )
     done = shutil.copytree(unbroken, tmp_path/'done')
     again = train(done, '--resume')
-    assert again.returncode == 0 and 'epoch' not in again.stderr and weights(done) == weights(unbroken)
+    assert (
+        again.returncode == 0 and 'epoch' not in again.stderr and weights(done) == weights(unbroken)
+    )
 
 
 def test_a_full_disk(unbroken, tmp_path):
     "On a disk of a few megabytes: a clear message, earlier checkpoints whole; with more room it goes on to the same weights."
-    if subprocess.run(['unshare', '-rm', 'true'], capture_output=True).returncode: pytest.skip('this machine does not allow a small disk of our own (unshare -rm)')
+    if subprocess.run(['unshare', '-rm', 'true'], capture_output=True).returncode:
+        pytest.skip('this machine does not allow a small disk of our own (unshare -rm)')
     disk, out = tmp_path/'disk', tmp_path/'out'
-    disk.mkdir(); out.mkdir()
-    run = ' '.join(map(str, [EMOTION, 'train', '--config', 'quickstart', *SMALL, '--output_dir', disk/'outputs']))
+    disk.mkdir()
+    out.mkdir()
+    run = ' '.join(
+        map(
+            str,
+            [EMOTION, 'train', '--config', 'quickstart', *SMALL, '--output_dir', disk / 'outputs'],
+        )
+    )
     script = f'''mount -t tmpfs -o size=SIZE tmpfs {disk}
 {run} 2>{out}/first.err; echo $? >{out}/first.rc
 ls -d {disk}/outputs/checkpoints/*/checkpoint-*/seal.json >{out}/sealed
@@ -120,10 +170,18 @@ mount -o remount,size=200m {disk}
 {run} --resume 2>{out}/second.err; echo $? >{out}/second.rc
 cp -r {disk}/outputs {out}/outputs'''
     one = sum(p.stat().st_size for p in (unbroken/'final_model').iterdir()) // 1000
-    subprocess.run(['unshare', '-rm', 'sh', '-c', script.replace('SIZE', f'{one*5}k')], env=ENV, check=True, timeout=300)
+    subprocess.run(
+        ['unshare', '-rm', 'sh', '-c', script.replace('SIZE', f'{one * 5}k')],
+        env=ENV,
+        check=True,
+        timeout=300,
+    )
     first, second = (out/'first.err').read_text(), (out/'second.err').read_text()
     assert (out/'first.rc').read_text().strip() == '1' and 'Traceback' not in first, first
-    assert 'is full; the checkpoints of earlier epochs are whole: free some space and go on with --resume' in first
+    assert (
+        'is full; the checkpoints of earlier epochs are whole: free some space and go on '
+        'with --resume'
+    ) in first
     assert (out/'sealed').read_text().strip(), first
     assert (out/'second.rc').read_text().strip() == '0' and 'going on after step' in second, second
     assert weights(out/'outputs') == weights(unbroken)

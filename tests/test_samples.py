@@ -38,8 +38,9 @@ def test_texts_are_whole(name):
 
 
 def test_counts():
-    assert Counter((row['split'], row['label']) for row in rows_of('vi') if row['split'] != 'train') == {
-        (split, label): 39 for split in ('dev', 'test') for label in LABELS}
+    assert Counter(
+        (row['split'], row['label']) for row in rows_of('vi') if row['split'] != 'train'
+    ) == {(split, label): 39 for split in ('dev', 'test') for label in LABELS}
     assert len(rows_of('vi_more')) == 1506
     assert len(rows_of('vi_goemotions')) == 1556
 
@@ -51,7 +52,9 @@ def test_no_text_twice_and_none_that_is_tested():
         places.update(row['text'].lower() for row in rows_of(name))
     assert [text for text, count in places.items() if count > 1] == []
     tested = {text_key(row['text']) for row in rows_of('vi') if row['split'] != 'train'}
-    trained = {text_key(row['text']) for name in ('vi_more', 'vi_goemotions') for row in rows_of(name)}
+    trained = {
+        text_key(row['text']) for name in ('vi_more', 'vi_goemotions') for row in rows_of(name)
+    }
     assert tested & trained == set()
 
 

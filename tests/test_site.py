@@ -17,11 +17,18 @@ BASE = base_of(ROOT/'settings.ini')
 pytestmark = pytest.mark.xdist_group('site')  # one worker builds it once
 
 
-def sources(root): return {p: p.read_bytes() for folder in ('nbs', 'emotion_detection', 'tools') for p in sorted((root/folder).glob('*.*')) if p.is_file()}
+def sources(root):
+    return {
+        p: p.read_bytes()
+        for folder in ('nbs', 'emotion_detection', 'tools')
+        for p in sorted((root / folder).glob('*.*'))
+        if p.is_file()
+    }
 
 
 @pytest.fixture(scope='session')
-def built(tmp_path_factory, outputs): return build_site(tmp_path_factory.getbasetemp()/'site', outputs)
+def built(tmp_path_factory, outputs):
+    return build_site(tmp_path_factory.getbasetemp()/'site', outputs)
 
 
 @functools.cache  # test_live.py asks for the same site
@@ -29,13 +36,25 @@ def build_site(folder, outputs):
     "A copy of the sources with the site built by the stand-in, and what was in the copy before."
     root = folder/'repository'
     for name in ('nbs', 'emotion_detection', 'tools'):
-        shutil.copytree(ROOT/name, root/name, symlinks=True, ignore=shutil.ignore_patterns('__pycache__', '.*', 'nbdev.yml'))
+        shutil.copytree(
+            ROOT / name,
+            root / name,
+            symlinks=True,
+            ignore=shutil.ignore_patterns('__pycache__', '.*', 'nbdev.yml'),
+        )
     for name in ('settings.ini', '_quarto.yml'): shutil.copy(ROOT/name, root)
-    shutil.copytree(outputs/'int8', root/'outputs/int8')  # the live page's model, trained once for all tests
+    # the live page's model, trained once for all tests
+    shutil.copytree(outputs/'int8', root/'outputs/int8')
     (ROOT/'.cache').mkdir(exist_ok=True)
     (root/'.cache').symlink_to(ROOT/'.cache')  # where its packages from npm are kept
     before = sources(root)
-    done = subprocess.run([sys.executable, 'tools/docs.py'], cwd=root, env=os.environ | {'PATH': '/usr/bin:/bin'}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, 'tools/docs.py'],
+        cwd=root,
+        env=os.environ | {'PATH': '/usr/bin:/bin'},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode==0, done.stderr
     return root, before
 
@@ -44,18 +63,24 @@ def build_site(folder, outputs):
 def site(built): return built[0]/'_docs'
 
 
-def markdown_cells(notebook): return [c.source for c in nbformat.read(notebook, 4).cells if c.cell_type=='markdown']
+def markdown_cells(notebook):
+    return [c.source for c in nbformat.read(notebook, 4).cells if c.cell_type=='markdown']
 
 
 @pytest.mark.parametrize('notebook', NOTEBOOKS, ids=lambda p: p.stem)
 def test_imports_stand_alone(notebook):
     "nbdev_docs runs every cell that imports, without the cells before it: outside exported cells an import cell holds nothing else."
     for cell in nbformat.read(notebook, 4).cells:
-        if cell.cell_type!='code' or re.search(r'^#\| *(export|eval: *false)|nbdev_export\(', cell.source, re.M): continue
+        if cell.cell_type != 'code' or re.search(
+            r'^#\| *(export|eval: *false)|nbdev_export\(', cell.source, re.M
+        ):
+            continue
         try: tree = ast.parse(cell.source)
         except SyntaxError: continue  # a magic or a shell command
         imports = (ast.Import, ast.ImportFrom)
-        assert all(isinstance(n, imports) for n in tree.body) or not any(isinstance(n, imports) for n in ast.walk(tree)), cell.source
+        assert all(isinstance(n, imports) for n in tree.body) or not any(
+            isinstance(n, imports) for n in ast.walk(tree)
+        ), cell.source
 
 
 def test_build_leaves_the_sources_alone(built):
@@ -65,7 +90,13 @@ def test_build_leaves_the_sources_alone(built):
 
 
 def test_sidebar_is_the_series(site):
-    links = [a['href'] for a in soup(site/'index.html').select('.md-nav--primary .md-nav__item a.md-nav__link[href]') if not a['href'].startswith('#')]
+    links = [
+        a['href']
+        for a in soup(site / 'index.html').select(
+            '.md-nav--primary .md-nav__item a.md-nav__link[href]'
+        )
+        if not a['href'].startswith('#')
+    ]
     assert [l if l!='./' else 'index.html' for l in dict.fromkeys(links)]==PAGES
 
 
@@ -77,9 +108,21 @@ def test_crawl(site, tmp_path):
     "Every page and link is counted, and a dead one is found: a page or a heading that is not there, a place outside."
     found = crawl(site, BASE)
     print(summary(found))
-    assert found['pages']==len(PAGES)+1 and found['links'] > 20*found['pages'] and found['broken']==[]
-    (tmp_path/'a.html').write_text(f'<h2 id="here">x</h2><a href="#here">1</a><a href="{BASE}a.html#here">2</a><a href="b.html">3</a><a href="a.html#there">4</a><a href="../x.html">5</a><a href="https://example.org">6</a>')
-    assert crawl(tmp_path, BASE)=={'pages': 1, 'links': 5, 'broken': [('a.html', 'b.html'), ('a.html', 'a.html#there'), ('a.html', '../x.html')]}
+    assert (
+        found['pages'] == len(PAGES) + 1
+        and found['links'] > 20 * found['pages']
+        and found['broken'] == []
+    )
+    (tmp_path / 'a.html').write_text(
+        f'<h2 id="here">x</h2><a href="#here">1</a><a href="{BASE}a.html#here">2</a><a '
+        'href="b.html">3</a><a href="a.html#there">4</a><a href="../x.html">5</a><a '
+        'href="https://example.org">6</a>'
+    )
+    assert crawl(tmp_path, BASE) == {
+        'pages': 1,
+        'links': 5,
+        'broken': [('a.html', 'b.html'), ('a.html', 'a.html#there'), ('a.html', '../x.html')],
+    }
 
 
 @pytest.mark.parametrize('notebook', NOTEBOOKS[1:], ids=lambda p: p.stem)
@@ -87,18 +130,24 @@ def test_opening(notebook):
     "Under the title: what is learned, what is needed."
     title, opening = markdown_cells(notebook)[:2]
     assert re.fullmatch(r'# .+\n\n> .+', title.strip())
-    assert re.fullmatch(r'- \*\*You learn\*\* [^\n]{20,260}\.\n- \*\*You need\*\* [^\n]{5,320}\.', opening.strip())
+    assert re.fullmatch(
+        r'- \*\*You learn\*\* [^\n]{20,260}\.\n- \*\*You need\*\* [^\n]{5,320}\.', opening.strip()
+    )
 
 
 @pytest.mark.parametrize('notebook,then', list(zip(NOTEBOOKS, [*NOTEBOOKS[1:], NOTEBOOKS[0]])), ids=PAGES)
 def test_next(notebook, then):
     "A page ends with why to go on; the last one leads back to the first."
-    assert re.match(r'\*\*Next\*\* .*\]\(' + re.escape(then.name) + r'\)[:,] \S.+', markdown_cells(notebook)[-1])
+    assert re.match(
+        r'\*\*Next\*\* .*\]\(' + re.escape(then.name) + r'\)[:,] \S.+', markdown_cells(notebook)[-1]
+    )
 
 
 def test_footer_leads_on(site):
-    for page,then in zip(PAGES[:-1], PAGES[1:]): assert soup(site/page).select_one('.md-footer__link--next')['href']==then
-    assert yaml.safe_load((ROOT/'_quarto.yml').read_text())['website']['page-navigation'] is True  # what Quarto calls it
+    for page,then in zip(PAGES[:-1], PAGES[1:]):
+        assert soup(site/page).select_one('.md-footer__link--next')['href']==then
+    # what Quarto calls it
+    assert yaml.safe_load((ROOT/'_quarto.yml').read_text())['website']['page-navigation'] is True
 
 
 @pytest.mark.parametrize('stem', ['00_data_mapping', '01_loss', '02_model', '03_phase1', '04_phase2', '05_export', '06_quantization', '07_evaluation'])
@@ -107,7 +156,9 @@ def test_exercises(site, stem):
     cells = nbformat.read(ROOT/f'nbs/{stem}.ipynb', 4).cells
     at = next(i for i,c in enumerate(cells) if c.source.strip()=='## Exercises')
     code = [c for c in cells[at:] if c.cell_type=='code' and not c.source.startswith('#| hide')]
-    assert [c.source.startswith('#| code-fold: true\n#| code-summary: "Solution"\n') for c in code]==[True, True]
+    assert [
+        c.source.startswith('#| code-fold: true\n#| code-summary: "Solution"\n') for c in code
+    ] == [True, True]
     assert all(re.search(r'assert|test_\w+\(', c.source) for c in code)
     folded = soup(site/f'{stem[3:]}.html').select('details.code-fold:not([open]) summary')
     assert [s.text for s in folded][-2:]==['Solution']*2
@@ -117,19 +168,40 @@ def test_command_reference_is_current():
     "The stored tables hold what the parser takes now."
     from emotion_detection.cli import build_parser
     cells = nbformat.read(ROOT/'nbs/08a_command.ipynb', 4).cells
-    shown = '\n'.join(o.data['text/markdown'] for c in cells if c.cell_type=='code' for o in c.outputs if 'text/markdown' in o.get('data', {}))
-    commands = next(a for a in build_parser()._actions if hasattr(a, 'choices') and isinstance(a.choices, dict)).choices
-    assert re.findall(r'^### `emotion (\w+)`', shown, re.M)==list(commands), 'run tools/run_notebooks.py nbs/08a_command.ipynb'
+    shown = '\n'.join(
+        o.data['text/markdown']
+        for c in cells
+        if c.cell_type == 'code'
+        for o in c.outputs
+        if 'text/markdown' in o.get('data', {})
+    )
+    commands = next(
+        a for a in build_parser()._actions if hasattr(a, 'choices') and isinstance(a.choices, dict)
+    ).choices
+    assert re.findall(r'^### `emotion (\w+)`', shown, re.M) == list(commands), (
+        'run tools/run_notebooks.py nbs/08a_command.ipynb'
+    )
     for name,parser in commands.items():
         part = shown.partition(f'### `emotion {name}`')[2].partition('\n### ')[0]
-        assert re.findall(r'^\| `(\S+?)`', part, re.M)==[(a.option_strings or [a.dest])[0] for a in parser._actions if a.dest!='help'], 'run tools/run_notebooks.py nbs/08a_command.ipynb'
+        assert re.findall(r'^\| `(\S+?)`', part, re.M) == [
+            (a.option_strings or [a.dest])[0] for a in parser._actions if a.dest != 'help'
+        ], 'run tools/run_notebooks.py nbs/08a_command.ipynb'
 
 
 def test_examples_are_shown_as_they_are():
     "The deployment page holds the files of examples/chatbot."
-    shown = [o.data['text/markdown'] for c in nbformat.read(ROOT/'nbs/09_deployment.ipynb', 4).cells if c.cell_type=='code' for o in c.outputs if 'text/markdown' in o.get('data', {})]
+    shown = [
+        o.data['text/markdown']
+        for c in nbformat.read(ROOT / 'nbs/09_deployment.ipynb', 4).cells
+        if c.cell_type == 'code'
+        for o in c.outputs
+        if 'text/markdown' in o.get('data', {})
+    ]
     for file in (ROOT/'examples/chatbot').iterdir():
-        if file.is_file(): assert any(file.read_text('utf8') in text for text in shown), f'run tools/run_notebooks.py nbs/09_deployment.ipynb: {file.name} has changed'
+        if file.is_file():
+            assert any(file.read_text('utf8') in text for text in shown), (
+                f'run tools/run_notebooks.py nbs/09_deployment.ipynb: {file.name} has changed'
+            )
 
 
 @pytest.mark.parametrize('page', [*PAGES, '404.html'])
@@ -142,16 +214,23 @@ def test_nothing_comes_from_outside(site, page):
 
 
 def test_styles_load_nothing_from_outside(site):
-    for css in site.rglob('*.css'): assert not re.search(r'url\(["\']?(https?:)?//|@import', css.read_text('utf8')), css
+    for css in site.rglob('*.css'):
+        assert not re.search(r'url\(["\']?(https?:)?//|@import', css.read_text('utf8')), css
 
 
 @pytest.mark.parametrize('notebook,page', list(zip(NOTEBOOKS, PAGES)), ids=PAGES)
 def test_figures_are_shown(site, notebook, page):
-    cells = [c for c in nbformat.read(notebook, 4).cells if c.cell_type=='code' and not re.search(r'^#\| *(hide\b|include: *false|output: *false)', c.source, re.M)]
+    cells = [
+        c
+        for c in nbformat.read(notebook, 4).cells
+        if c.cell_type == 'code'
+        and not re.search(r'^#\| *(hide\b|include: *false|output: *false)', c.source, re.M)
+    ]
     figures = sum('image/png' in o.get('data', {}) for c in cells for o in c.outputs)
     images = soup(site/page).select('article img[src$=".png"]')
     assert len(images)==figures
-    for image in images: assert len(image['alt'].split()) > 3 and not image['alt'].startswith('Figure'), image['alt']
+    for image in images:
+        assert len(image['alt'].split()) > 3 and not image['alt'].startswith('Figure'), image['alt']
 
 
 def test_search_knows_the_words(site):
@@ -164,7 +243,8 @@ def test_readme_is_the_index(built, root):
     root = built[0] if root=='rendered' else ROOT
     text = (root/'README.md').read_text('utf8')
     for cell in nbformat.read(ROOT/'nbs/index.ipynb', 4).cells:
-        if cell.cell_type=='markdown': assert all(h in text for h in re.findall(r'^#+ .*', cell.source, re.M))
+        if cell.cell_type=='markdown':
+            assert all(h in text for h in re.findall(r'^#+ .*', cell.source, re.M))
     for address in re.findall(r'\]\(([^)\s#]+)|src="([^"]+)', text):
         address = ''.join(address)
         assert urlsplit(address).scheme or (root/address).exists(), address
@@ -172,14 +252,28 @@ def test_readme_is_the_index(built, root):
 
 def render(folder, *cells, **entry):
     "Run the stand-in on a site of one notebook."
-    head = nbformat.v4.new_raw_cell('---\ntitle: One\ndescription: A page\noutput-file: index.html\n---')
+    head = nbformat.v4.new_raw_cell(
+        '---\ntitle: One\ndescription: A page\noutput-file: index.html\n---'
+    )
     nbformat.write(nbformat.v4.new_notebook(cells=[head, *cells]), folder/'index.ipynb')
     shutil.copy(ROOT/'_quarto.yml', folder)
     (folder/'styles.css').touch()
-    site = {'title': 'T', 'site-url': 'https://example.org/x', 'description': 'D', 'repo-branch': 'main', 'repo-url': 'https://example.org/r'}
-    (folder/'nbdev.yml').write_text(yaml.safe_dump({'project': {'output-dir': '_docs'}, 'website': site}))
-    (folder/'sidebar.yml').write_text(yaml.safe_dump({'website': {'sidebar': {'contents': ['index.ipynb']}}}))
-    return subprocess.run([sys.executable, QUARTO, 'render', '--no-cache'], cwd=folder, capture_output=True, text=True)
+    site = {
+        'title': 'T',
+        'site-url': 'https://example.org/x',
+        'description': 'D',
+        'repo-branch': 'main',
+        'repo-url': 'https://example.org/r',
+    }
+    (folder / 'nbdev.yml').write_text(
+        yaml.safe_dump({'project': {'output-dir': '_docs'}, 'website': site})
+    )
+    (folder / 'sidebar.yml').write_text(
+        yaml.safe_dump({'website': {'sidebar': {'contents': ['index.ipynb']}}})
+    )
+    return subprocess.run(
+        [sys.executable, QUARTO, 'render', '--no-cache'], cwd=folder, capture_output=True, text=True
+    )
 
 
 MARKUP = r'''## A `b`
@@ -199,19 +293,30 @@ $x$ ::: [a](index.ipynb)
 
 def test_quarto_markup(tmp_path):
     new = nbformat.v4
-    done = render(tmp_path,
+    done = render(
+        tmp_path,
         new.new_markdown_cell(MARKUP),
-        new.new_code_cell('#| echo: false\nhidden()', outputs=[new.new_output('stream', text='\x1b[1mshown\x1b[0m <b>')]),
+        new.new_code_cell(
+            '#| echo: false\nhidden()',
+            outputs=[new.new_output('stream', text='\x1b[1mshown\x1b[0m <b>')],
+        ),
         new.new_code_cell('#| code-fold: true\n#| code-summary: "More"\nfolded()'),
-        new.new_code_cell('#| include: false\nabsent()'))
+        new.new_code_cell('#| include: false\nabsent()'),
+    )
     assert done.returncode==0, done.stderr
     page = soup(tmp_path/'_docs/index.html').select_one('article')
     assert page.select_one('.admonition.warning .admonition-title').text=='Licence'
     assert page.select_one('.admonition a')['href']=='index.html#a-b' and page.find(id='a-b')
-    assert [m['display'] for m in page.find_all('math')]==['inline', 'block'] and '<s>&' in page.text
+    assert [m['display'] for m in page.find_all('math')] == [
+        'inline',
+        'block',
+    ] and '<s>&' in page.text
     assert '$5 or $6' in page.text
     assert '$x$ ::: [a](index.ipynb)' in page.text
-    assert page.select_one('details summary').text=='More' and 'folded' in page.select_one('details').text
+    assert (
+        page.select_one('details summary').text == 'More'
+        and 'folded' in page.select_one('details').text
+    )
     assert 'shown <b>' in page.select_one('.cell-output').text
     assert not re.search('hidden|absent', page.text)
 
@@ -237,7 +342,9 @@ def url(site, tmp_path_factory):
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args): pass
     (served := tmp_path_factory.mktemp('served')).joinpath(BASE.strip('/')).symlink_to(site)
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=served))
+    server = http.server.ThreadingHTTPServer(
+        ('127.0.0.1', 0), functools.partial(Quiet, directory=served)
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f'http://127.0.0.1:{server.server_port}{BASE}'
     server.shutdown()
@@ -246,7 +353,11 @@ def url(site, tmp_path_factory):
 @pytest.mark.parametrize('page', [*PAGES, '404.html'])
 def test_page_opens(browser, url, page):
     browser.open(url + page)
-    assert browser.troubles==[] and browser.js('document.title') and browser.js('document.querySelector("h1").innerText')
+    assert (
+        browser.troubles == []
+        and browser.js('document.title')
+        and browser.js('document.querySelector("h1").innerText')
+    )
 
 
 @pytest.mark.parametrize('page', PAGES)
@@ -262,7 +373,10 @@ def test_search_answers(browser, url, words, page):
     browser.open(url + 'index.html')
     browser.js('document.querySelector(".md-search__input").focus()')
     for letter in words: browser.call('Input.insertText', text=letter)
-    found = 'Array.from(document.querySelectorAll(".md-search-result__link"), a => new URL(a.href).pathname.split("/").pop())'
+    found = (
+        'Array.from(document.querySelectorAll(".md-search-result__link"), a => new '
+        'URL(a.href).pathname.split("/").pop())'
+    )
     browser.wait(lambda: page in browser.js(found))
     shown = browser.js('document.querySelector(".md-search-result__list").innerText').lower()
     assert words.split()[-1] in shown and browser.troubles==[]
@@ -280,7 +394,11 @@ except Exception as e: raise
 """
 
 
-def dim(found): return [f"{b['ratio']:.2f} {b['color']} on {b['under']}: {b['what']} {b['text']!r}" for b in found['bad']]
+def dim(found):
+    return [
+        f"{b['ratio']:.2f} {b['color']} on {b['under']}: {b['what']} {b['text']!r}"
+        for b in found['bad']
+    ]
 
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
@@ -296,21 +414,65 @@ def test_contrast(browser, url, page, scheme):
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 def test_contrast_of_everything(browser, tmp_path, scheme):
     "A page with what no page may have today: each kind of callout, every colour of code in four languages, a table, maths, a quotation."
-    new, table = nbformat.v4, '<div><table border="1" class="dataframe"><thead><tr><th></th><th>a</th></tr></thead><tbody><tr><th>0</th><td>1.5</td></tr></tbody></table></div>'
-    callouts = '\n'.join(f'::: {{.callout-{k}}}\nA *{k}* with `code` and a [link](index.ipynb).\n:::\n' for k in ('note', 'tip', 'warning', 'caution', 'important'))
-    blocks = '\n'.join(['```sh\nemotion train --set "a=$B" | head -1  # comment\n```', '```yaml\na: {b: [1, true, "x"]}  # comment\n```', '```js\nconst a = /x+/g.test(`y`) ? null : new Map();  // comment\n```', '> A quotation with `code`.\n\n| a | b |\n|---|---|\n| `c` | [d](index.ipynb) |\n\n$w_k$'])
-    done = render(tmp_path, new.new_markdown_cell(f'## Heading\n\n{callouts}'), new.new_markdown_cell(blocks),
-        new.new_code_cell(TOKENS, outputs=[new.new_output('stream', text='printed'), new.new_output('display_data', data={'text/html': table})]), new.new_code_cell('#| code-fold: true\nfolded()'))
+    new = nbformat.v4
+    table = (
+        '<div><table border="1" '
+        'class="dataframe"><thead><tr><th></th><th>a</th></tr></thead><tbody><tr><th>0</th><td>1.5</td></tr></tbody></table></div>'
+    )
+    callouts = '\n'.join(
+        f'::: {{.callout-{k}}}\nA *{k}* with `code` and a [link](index.ipynb).\n:::\n'
+        for k in ('note', 'tip', 'warning', 'caution', 'important')
+    )
+    blocks = '\n'.join([
+        '```sh\nemotion train --set "a=$B" | head -1  # comment\n```',
+        '```yaml\na: {b: [1, true, "x"]}  # comment\n```',
+        '```js\nconst a = /x+/g.test(`y`) ? null : new Map();  // comment\n```',
+        ('> A quotation with `code`.\n\n| a | b |\n|---|---|\n| `c` | [d](index.ipynb) |\n\n$w_k$'),
+    ])
+    done = render(
+        tmp_path,
+        new.new_markdown_cell(f'## Heading\n\n{callouts}'),
+        new.new_markdown_cell(blocks),
+        new.new_code_cell(
+            TOKENS,
+            outputs=[
+                new.new_output('stream', text='printed'),
+                new.new_output('display_data', data={'text/html': table}),
+            ],
+        ),
+        new.new_code_cell('#| code-fold: true\nfolded()'),
+    )
     assert done.returncode==0, done.stderr
     browser.open((tmp_path/'_docs/index.html').as_uri(), scheme=scheme)
     found = browser.js(CONTRAST)
-    assert dim(found)==[] and {'.admonition', 'code', 'span', 'td', 'th', 'blockquote', 'summary', 'a', '.cell-output'} <= found['kinds'].keys(), found['kinds']
+    assert (
+        dim(found) == []
+        and {
+            '.admonition',
+            'code',
+            'span',
+            'td',
+            'th',
+            'blockquote',
+            'summary',
+            'a',
+            '.cell-output',
+        }
+        <= found['kinds'].keys()
+    ), found['kinds']
 
 
 def test_contrast_is_measured(browser, tmp_path):
     "The measure itself, on colours whose ratio is known: grey 118 on white is just under 4.5."
-    (tmp_path/'a.html').write_text('<body style="background:#fff"><p style="color:#767676">passes</p><p style="color:#777">fails</p><p style="color:#777;font-size:24px">large</p>'
-                                   '<p style="color:#000;opacity:.5">faded</p><div style="background:rgba(0,0,0,.9)"><p style="color:#444">dark</p></div><details><p style="color:#ccc">folded</p></details><p style="color:#fff;display:none">no</p>')
+    (tmp_path / 'a.html').write_text(
+        '<body style="background:#fff"><p style="color:#767676">passes</p><p style="color:#777">fails</p><p style="color:#777;font-size:24px">large</p>'
+        '<p style="color:#000;opacity:.5">faded</p><div style="background:rgba(0,0,0,.9)"><p style="color:#444">dark</p></div><details><p style="color:#ccc">folded</p></details><p style="color:#fff;display:none">no</p>'
+    )
     browser.open((tmp_path/'a.html').as_uri())
     found = browser.js(CONTRAST)
-    assert [b['text'] for b in found['bad']]==['fails', 'faded', 'dark', 'folded'] and 4.47 < found['bad'][0]['ratio'] < 4.5
+    assert [b['text'] for b in found['bad']] == [
+        'fails',
+        'faded',
+        'dark',
+        'folded',
+    ] and 4.47 < found['bad'][0]['ratio'] < 4.5

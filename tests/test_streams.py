@@ -26,7 +26,16 @@ def model(untrained):
 def predict(model, *args, stdin=None, env=ENV, **kwargs):
     "The command with a text at its standard input."
     command = [EMOTION, 'predict', '--model_path', model, *map(str, args)]
-    return subprocess.run(command, input=stdin, env=env, capture_output=True, text=True, encoding='utf8', timeout=120, **kwargs)
+    return subprocess.run(
+        command,
+        input=stdin,
+        env=env,
+        capture_output=True,
+        text=True,
+        encoding='utf8',
+        timeout=120,
+        **kwargs,
+    )
 
 
 def rows_of(path):
@@ -56,7 +65,9 @@ def objects(done):
     (['--text', '-1', '--text=--json'], '', ['-1', '--json']),
 ])
 def test_where_texts_come_from(model, args, stdin, texts):
-    assert [answer['text'] for answer in objects(predict(model, '--json', *args, stdin=stdin))] == texts
+    assert [
+        answer['text'] for answer in objects(predict(model, '--json', *args, stdin=stdin))
+    ] == texts
 
 
 def test_a_redirected_table_is_read_as_a_table(model, tmp_path):
@@ -81,7 +92,9 @@ def test_a_named_pipe(model, tmp_path):
 def test_answers_come_while_texts_do(model):
     "The first answer is out before the second text is in."
     command = [EMOTION, 'predict', '--model_path', model, '--json']
-    with subprocess.Popen(command, env=ENV, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=ENV, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         for text in ('one', 'two'):
             process.stdin.write(text + '\n')
             process.stdin.flush()
@@ -97,31 +110,52 @@ def test_the_columns_of_the_input_stay(model, tmp_path, ending):
     done = predict(model, '--input', tmp_path/'a.csv', '--output', tmp_path/f'out.{ending}')
     assert done.returncode == 0, done.stderr
     with (tmp_path/f'out.{ending}').open(encoding='utf8', newline='') as file:
-        rows = list(csv.DictReader(file)) if ending == 'csv' else [json.loads(line) for line in file]
-    assert [(row['id'], row['input_label'], row['text']) for row in rows] == [('7', 'x', 'Vui quá'), ('9', 'z', 'hi, there')]
+        rows = (
+            list(csv.DictReader(file)) if ending == 'csv' else [json.loads(line) for line in file]
+        )
+    assert [(row['id'], row['input_label'], row['text']) for row in rows] == [
+        ('7', 'x', 'Vui quá'),
+        ('9', 'z', 'hi, there'),
+    ]
     assert {row['label'] for row in rows} <= set(cli.LABELS)
 
 
 def test_nested_values_and_missing_keys(model, tmp_path):
     (tmp_path/'a.jsonl').write_text('{"text": "a", "tags": ["x"], "n": 1}\n{"text": "b", "n": 2}\n')
-    assert predict(model, '--input', tmp_path/'a.jsonl', '--output', tmp_path/'out.csv').returncode == 0
+    assert (
+        predict(model, '--input', tmp_path / 'a.jsonl', '--output', tmp_path / 'out.csv').returncode
+        == 0
+    )
     with (tmp_path/'out.csv').open(encoding='utf8', newline='') as file:
-        assert [(row['tags'], row['n']) for row in csv.DictReader(file)] == [('["x"]', '1'), ('', '2')]
+        assert [(row['tags'], row['n']) for row in csv.DictReader(file)] == [
+            ('["x"]', '1'),
+            ('', '2'),
+        ]
 
 
 def test_a_late_key_gets_a_column(model, tmp_path):
     "Also one that only rows after the first have: nothing is answered in vain."
     (tmp_path/'b.jsonl').write_text('{"text": "a"}\n{"text": "b", "late": 2}\n')
-    assert predict(model, '--input', tmp_path/'b.jsonl', '--output', tmp_path/'late.csv').returncode == 0
+    assert (
+        predict(
+            model, '--input', tmp_path / 'b.jsonl', '--output', tmp_path / 'late.csv'
+        ).returncode
+        == 0
+    )
     assert [row['late'] for row in rows_of(tmp_path/'late.csv')] == ['', '2']
     assert {file.name for file in tmp_path.iterdir()} == {'b.jsonl', 'late.csv'}
 
 
 def test_a_first_row_that_is_skipped_costs_no_columns(model, tmp_path):
     (tmp_path/'a.csv').write_text('id,text\n1,a,b\n2,ok\n')
-    done = predict(model, '--input', tmp_path/'a.csv', '--output', tmp_path/'out.csv', '--on_error', 'skip')
+    done = predict(
+        model, '--input', tmp_path / 'a.csv', '--output', tmp_path / 'out.csv', '--on_error', 'skip'
+    )
     assert done.returncode == 0, done.stderr
-    assert [(row['id'], row['error'][:5]) for row in rows_of(tmp_path/'out.csv')] == [('', 'row 1'), ('2', '')]
+    assert [(row['id'], row['error'][:5]) for row in rows_of(tmp_path / 'out.csv')] == [
+        ('', 'row 1'),
+        ('2', ''),
+    ]
 
 
 @pytest.mark.parametrize('row, kept', [
@@ -155,7 +189,11 @@ BAD_ROWS = {
     'no text': ('jsonl', '{"text": "ok"}\n{"txt": "a"}\n{"text": "ok"}\n', 2),
     'a number': ('jsonl', '{"text": "ok"}\n{"text": 5}\n{"text": "ok"}\n', 2),
     'null': ('jsonl', '{"text": "ok"}\n{"text": null}\n{"text": "ok"}\n', 2),
-    'nested': ('jsonl', '{"text": "ok"}\n{"text": "a", "x": ' + '[' * 400 + ']' * 400 + '}\n{"text": "ok"}\n', 2),
+    'nested': (
+        'jsonl',
+        '{"text": "ok"}\n{"text": "a", "x": ' + '[' * 400 + ']' * 400 + '}\n{"text": "ok"}\n',
+        2,
+    ),
     'Latin-1': ('csv', b'text\nok\ncaf\xe9\nok\n', 2),
     'blank': ('jsonl', '{"text": "ok"}\n{"text": "  "}\n{"text": "ok"}\n', 2),
 }
@@ -165,13 +203,17 @@ BAD_ROWS = {
 def test_a_bad_row_ends_the_work_or_is_skipped(model, tmp_path, name):
     "stop: exit code 2, the row named, nothing written. skip: every other row answered, this one with its reason in its place, exit code 0."
     ending, content, bad = BAD_ROWS[name]
-    (tmp_path/f'a.{ending}').write_bytes(content if isinstance(content, bytes) else content.encode())
+    (tmp_path / f'a.{ending}').write_bytes(
+        content if isinstance(content, bytes) else content.encode()
+    )
     arguments = ['--input', tmp_path/f'a.{ending}', '--output', tmp_path/'out.jsonl']
     done = predict(model, *arguments)
     assert done.returncode == 2
     assert f'row {bad} of ' in done.stderr
     assert '--on_error skip' in done.stderr
-    assert [line[:8] for line in done.stderr.splitlines() if not line.startswith('note: ')] == ['emotion:']
+    assert [line[:8] for line in done.stderr.splitlines() if not line.startswith('note: ')] == [
+        'emotion:'
+    ]
     assert [p.name for p in tmp_path.iterdir()] == [f'a.{ending}']
     done = predict(model, *arguments, '--on_error', 'skip')
     assert done.returncode == 0, done.stderr
@@ -186,7 +228,16 @@ def test_a_bad_row_after_thousands(model, tmp_path):
     rows = [f'{n},text {n}' for n in range(3000)]
     rows[2900] = '2900,'
     (tmp_path/'a.csv').write_text('id,text\n' + '\n'.join(rows) + '\n')
-    done = predict(model, '--input', tmp_path/'a.csv', '--output', tmp_path/'out.jsonl', '--on_error', 'skip', '--quiet')
+    done = predict(
+        model,
+        '--input',
+        tmp_path / 'a.csv',
+        '--output',
+        tmp_path / 'out.jsonl',
+        '--on_error',
+        'skip',
+        '--quiet',
+    )
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in (tmp_path/'out.jsonl').read_text('utf8').splitlines()]
     assert [row['id'] for row in found] == [str(n) for n in range(3000)]
@@ -255,8 +306,19 @@ def test_a_lost_reader_of_stderr_costs_no_answers(model, tmp_path):
     (tmp_path/'in.txt').write_text('ok\n' * 300)
     read, write = os.pipe()
     os.close(read)
-    command = [EMOTION, 'predict', '--model_path', model, '--threads', '5000', '--input', tmp_path/'in.txt']
-    done = subprocess.run(command, env=ENV, stdout=subprocess.PIPE, stderr=write, text=True, stdin=subprocess.DEVNULL)
+    command = [
+        EMOTION,
+        'predict',
+        '--model_path',
+        model,
+        '--threads',
+        '5000',
+        '--input',
+        tmp_path / 'in.txt',
+    ]
+    done = subprocess.run(
+        command, env=ENV, stdout=subprocess.PIPE, stderr=write, text=True, stdin=subprocess.DEVNULL
+    )
     os.close(write)
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 300)
 
@@ -289,7 +351,17 @@ def test_help_without_arguments():
 
 
 def test_python_m(model):
-    command = [sys.executable, '-m', 'emotion_detection', 'predict', '--model_path', model, '--text', 'hi', '--json']
+    command = [
+        sys.executable,
+        '-m',
+        'emotion_detection',
+        'predict',
+        '--model_path',
+        model,
+        '--text',
+        'hi',
+        '--json',
+    ]
     assert len(objects(subprocess.run(command, env=ENV, capture_output=True, text=True))) == 1
 
 
@@ -321,7 +393,11 @@ def test_main_returns_the_code_of_help(capsys):
 
 def test_main_in_a_thread(model, capsys):
     codes = []
-    thread = threading.Thread(target=lambda: codes.append(cli.main(['predict', '--model_path', str(model), '--text', 'hi'])))
+    thread = threading.Thread(
+        target=lambda: codes.append(
+            cli.main(['predict', '--model_path', str(model), '--text', 'hi'])
+        )
+    )
     thread.start()
     thread.join()
     assert codes == [0]
@@ -329,8 +405,19 @@ def test_main_in_a_thread(model, capsys):
 
 def test_sigterm_ends_the_command_like_ctrl_c(model, tmp_path):
     "Also while it waits for a pipe; nothing half-written is left."
-    command = [EMOTION, 'predict', '--model_path', model, '--input', '-', '--output', tmp_path/'out.jsonl']
-    with subprocess.Popen(command, env=ENV, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    command = [
+        EMOTION,
+        'predict',
+        '--model_path',
+        model,
+        '--input',
+        '-',
+        '--output',
+        tmp_path / 'out.jsonl',
+    ]
+    with subprocess.Popen(
+        command, env=ENV, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         process.stdin.write('ok\n')
         process.stdin.flush()
         deadline = time.time() + 60

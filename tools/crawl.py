@@ -15,12 +15,20 @@ def soup(page): return BeautifulSoup(page.read_text('utf8'), 'html.parser')
 
 def addresses(page):
     "Tag and address of everything on a page that points somewhere."
-    return [(tag, tag[name]) for name in ('href', 'src', 'srcset', 'poster') for tag in soup(page).find_all(attrs={name: True})]
+    return [
+        (tag, tag[name])
+        for name in ('href', 'src', 'srcset', 'poster')
+        for tag in soup(page).find_all(attrs={name: True})
+    ]
 
 
 def inside(page):
     "Addresses within the site."
-    return [a for tag,a in addresses(page) if not urlsplit(a).scheme and not urlsplit(a).netloc and tag.get('rel') != ['canonical']]
+    return [
+        a
+        for tag, a in addresses(page)
+        if not urlsplit(a).scheme and not urlsplit(a).netloc and tag.get('rel') != ['canonical']
+    ]
 
 
 def broken(site, name, base):
@@ -30,17 +38,30 @@ def broken(site, name, base):
         target = site/(path.removeprefix(base) or 'index.html')
         if target.is_dir(): target = target/'index.html'
         if not path.startswith(base) or not target.is_file(): return True
-        return anchor and not anchor.startswith('__') and target.suffix == '.html' and not soup(target).find(id=anchor)
+        return (
+            anchor
+            and not anchor.startswith('__')
+            and target.suffix == '.html'
+            and not soup(target).find(id=anchor)
+        )
     return [a for a in inside(site/name) if lost(a)]
 
 
 def crawl(site, base):
     "How many `pages` and `links` within the site there are; those that are `broken`, as pairs of page and address."
     pages = sorted(p.relative_to(site).as_posix() for p in site.rglob('*.html'))
-    return {'pages': len(pages), 'links': sum(len(inside(site/p)) for p in pages), 'broken': [(p, a) for p in pages for a in broken(site, p, base)]}
+    return {
+        'pages': len(pages),
+        'links': sum(len(inside(site / p)) for p in pages),
+        'broken': [(p, a) for p in pages for a in broken(site, p, base)],
+    }
 
 
-def summary(found): return f"{found['pages']} pages, {found['links']:,} links within the site, {len(found['broken'])} broken"
+def summary(found):
+    return (
+        f"{found['pages']} pages, {found['links']:,} links within the site, "
+        f"{len(found['broken'])} broken"
+    )
 
 
 def base_of(settings):

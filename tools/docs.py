@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def environment():
     "This checkout's package, this Python's commands, and a `quarto` in any case."
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
-    if not shutil.which('quarto', path=path): path = os.pathsep.join([path, str(ROOT/'tools/quarto_fallback')])
+    if not shutil.which('quarto', path=path):
+        path = os.pathsep.join([path, str(ROOT/'tools/quarto_fallback')])
     return os.environ | {'PATH': path, 'PYTHONPATH': str(ROOT)}
 
 
@@ -19,33 +20,59 @@ def date_readme():
     "nbdev renders README.md when it is older than index.ipynb, and a checkout sets dates at random: set it by what git says."
     readme = ROOT/'README.md'
     if not (readme.exists() and shutil.which('git')): return
-    status = subprocess.run(['git', 'status', '--porcelain', readme, 'nbs/index.ipynb'], cwd=ROOT, capture_output=True, text=True)
+    status = subprocess.run(
+        ['git', 'status', '--porcelain', readme, 'nbs/index.ipynb'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     if status.returncode==0: os.utime(readme, (0, 0) if status.stdout else None)
 
 
 def reason(log):
     "What went wrong, in one line: the first error of a log, and the notebook where nbdev says so."
-    errors = re.findall(r'^(?:\w+\.)*\w*Error: .*|^quarto.*', log, re.M) or log.strip().splitlines()[-1:]
+    errors = (
+        re.findall(r'^(?:\w+\.)*\w*Error: .*|^quarto.*', log, re.M) or log.strip().splitlines()[-1:]
+    )
     place = re.findall(r'^Exception: Error (in notebook.*?) :$', log, re.M)
     return ' '.join(errors[:1] + place[:1])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--check', action='store_true', help='count pages and links, and fail on a broken one')
+    parser.add_argument(
+        '--check', action='store_true', help='count pages and links, and fail on a broken one'
+    )
     check = parser.parse_args().check
     if not importlib.metadata.entry_points(group='nbdev', name='emotion_detection'):
-        sys.exit("docs: the package is not installed in this environment; run `pip install -e '.[dev]'` first")
+        sys.exit(
+            "docs: the package is not installed in this environment; run `pip install -e "
+            "'.[dev]'` first"
+        )
     date_readme()
     shutil.rmtree(ROOT/'_proc', ignore_errors=True)
-    command = ['nbdev_docs', '--n_workers', '1']  # a second worker would import torch once more, which costs more than it saves
-    done = subprocess.run(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    # a second worker would import torch once more, which costs more than it saves
+    command = ['nbdev_docs', '--n_workers', '1']
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     log = ROOT/'_proc/docs.log'
     log.parent.mkdir(exist_ok=True)
     log.write_text(done.stdout, 'utf8')
-    if done.returncode: sys.exit(f'docs: {reason(done.stdout)} (the whole output is in {log.relative_to(ROOT)})')
-    print('docs: the live page; without outputs/int8 its model is trained first, under a minute', file=sys.stderr)
-    subprocess.run([sys.executable, 'tools/live/build.py', '_docs'], cwd=ROOT, env=environment(), check=True)
+    if done.returncode:
+        sys.exit(f'docs: {reason(done.stdout)} (the whole output is in {log.relative_to(ROOT)})')
+    print(
+        'docs: the live page; without outputs/int8 its model is trained first, under a minute',
+        file=sys.stderr,
+    )
+    subprocess.run(
+        [sys.executable, 'tools/live/build.py', '_docs'], cwd=ROOT, env=environment(), check=True
+    )
     print(f'docs: {len(list((ROOT/"_docs").glob("*.html")))} pages in _docs/', file=sys.stderr)
     if check: sys.exit(subprocess.run([sys.executable, ROOT/'tools/crawl.py']).returncode)
 

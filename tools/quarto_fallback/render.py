@@ -10,15 +10,55 @@ _OPTION = re.compile(r'^#\|(.*)\n?', re.M)
 _DIV = re.compile(r'^:::+ *(?:\{(.*)\}|([\w-]+))? *$')
 _FENCE = re.compile(r'^ *(```+|~~~+)')
 _LINK = re.compile(r'(\]\(|(?:src|href)=")((?!#)[^)"\s]+)')
-CALLOUTS = {'note': 'note', 'tip': 'tip', 'warning': 'warning', 'caution': 'danger', 'important': 'info'}
-FEATURES = ['navigation.footer', 'navigation.sections', 'navigation.top', 'toc.follow', 'content.code.copy', 'search.highlight', 'search.suggest']
+CALLOUTS = {
+    'note': 'note',
+    'tip': 'tip',
+    'warning': 'warning',
+    'caution': 'danger',
+    'important': 'info',
+}
+FEATURES = [
+    'navigation.footer',
+    'navigation.sections',
+    'navigation.top',
+    'toc.follow',
+    'content.code.copy',
+    'search.highlight',
+    'search.suggest',
+]
 PALETTE = [  # as the system has it, until the reader chooses
-    dict(media=f'(prefers-color-scheme{value})', scheme=scheme, primary='teal', accent='teal', toggle=dict(icon=f'material/{icon}', name=then))
-    for value,scheme,icon,then in (('', 'default', 'brightness-auto', 'Light colours'), (': light', 'default', 'weather-sunny', 'Dark colours'),
-                                   (': dark', 'slate', 'weather-night', "The system's colours"))]
-EXTENSIONS = ['admonition', 'attr_list', 'footnotes', 'md_in_html', 'tables', {'toc': {'permalink': True}},
-              'pymdownx.highlight', 'pymdownx.superfences', 'pymdownx.tilde', {'pymdownx.tasklist': {'custom_checkbox': True}},
-              {'pymdownx.arithmatex': {'generic': True, 'inline_syntax': ['dollar'], 'block_syntax': ['dollar']}}]
+    dict(
+        media=f'(prefers-color-scheme{value})',
+        scheme=scheme,
+        primary='teal',
+        accent='teal',
+        toggle=dict(icon=f'material/{icon}', name=then),
+    )
+    for value, scheme, icon, then in (
+        ('', 'default', 'brightness-auto', 'Light colours'),
+        (': light', 'default', 'weather-sunny', 'Dark colours'),
+        (': dark', 'slate', 'weather-night', "The system's colours"),
+    )
+]
+EXTENSIONS = [
+    'admonition',
+    'attr_list',
+    'footnotes',
+    'md_in_html',
+    'tables',
+    {'toc': {'permalink': True}},
+    'pymdownx.highlight',
+    'pymdownx.superfences',
+    'pymdownx.tilde',
+    {'pymdownx.tasklist': {'custom_checkbox': True}},
+    {
+        'pymdownx.arithmatex': {
+            'generic': True,
+            'inline_syntax': ['dollar'],
+            'block_syntax': ['dollar'],
+        }
+    },
+]
 
 
 class RenderError(Exception): "What is wrong, in a line for the user."
@@ -28,11 +68,17 @@ def project(folder):
     "`_quarto.yml` and its metadata files as one dict."
     def read(name):
         try: return yaml.safe_load((folder/name).read_text('utf8'))
-        except FileNotFoundError: raise RenderError(f'there is no {name} in {folder.name}/') from None
-    def merge(a, b): return a | {k: merge(a[k], v) if isinstance(v, dict) and isinstance(a.get(k), dict) else v for k,v in b.items()}
+        except FileNotFoundError:
+            raise RenderError(f'there is no {name} in {folder.name}/') from None
+    def merge(a, b):
+        return a | {
+            k: merge(a[k], v) if isinstance(v, dict) and isinstance(a.get(k), dict) else v
+            for k, v in b.items()
+        }
     conf = read('_quarto.yml')
     for name in conf.get('metadata-files', []):
-        if (folder/f'{name}.bak').exists() and not (folder/name).exists(): continue  # nbdev_readme hides the sidebar, to have one page rendered
+        # nbdev_readme hides the sidebar, to have one page rendered
+        if (folder/f'{name}.bak').exists() and not (folder/name).exists(): continue
         conf = merge(conf, read(name))
     return conf
 
@@ -40,7 +86,8 @@ def project(folder):
 def load(path):
     "A processed notebook without its front matter cell, and the front matter."
     nb, meta = nbformat.read(path, 4), {}
-    if nb.cells and nb.cells[0].cell_type=='raw': meta = next(yaml.safe_load_all(nb.cells.pop(0).source.strip()))
+    if nb.cells and nb.cells[0].cell_type=='raw':
+        meta = next(yaml.safe_load_all(nb.cells.pop(0).source.strip()))
     if 'title' not in meta: raise RenderError(f'{path.name} has no first cell with a `# Title`')
     return nb, meta
 
@@ -51,16 +98,27 @@ def figure_title(source):
     except SyntaxError: return ''
     for call in calls:
         name = getattr(call.func, 'attr', getattr(call.func, 'id', ''))
-        given = [k.value for k in call.keywords if k.arg=='title'] + (call.args if name in ('set_title', 'suptitle') or name.startswith('plot_') else [])
+        given = [k.value for k in call.keywords if k.arg == 'title'] + (
+            call.args if name in ('set_title', 'suptitle') or name.startswith('plot_') else []
+        )
         for value in given:
-            if isinstance(value, ast.Constant) and isinstance(value.value, str) and len(value.value) > 15: return value.value
+            if (
+                isinstance(value, ast.Constant)
+                and isinstance(value.value, str)
+                and len(value.value) > 15
+            ):
+                return value.value
     return ''
 
 
 def first_sentence(markdown):
     "What the last paragraph of a text begins with, without markup."
-    prose = [p for p in re.split(r'\n\s*\n', markdown) if not re.match(r'\s*(#|\||```|:::|\$\$)', p)]
-    plain = ' '.join(re.sub(r'\[([^]]*)]\([^)]*\)|[`*$]', r'\1', prose[-1]).split()) if prose else ''
+    prose = [
+        p for p in re.split(r'\n\s*\n', markdown) if not re.match(r'\s*(#|\||```|:::|\$\$)', p)
+    ]
+    plain = (
+        ' '.join(re.sub(r'\[([^]]*)]\([^)]*\)|[`*$]', r'\1', prose[-1]).split()) if prose else ''
+    )
     return re.match(r'(.+?[.!?:](?= |$)|.*)', plain)[0].rstrip(':')
 
 
@@ -69,29 +127,40 @@ def apply_options(nb):
     said, cells = '', []
     for cell in nb.cells:
         if cell.cell_type=='markdown': said = first_sentence(cell.source) or said
-        if cell.cell_type!='code': cells.append(cell); continue
-        options = yaml.safe_load('\n'.join(m for m in _OPTION.findall(cell.source) if ': ' in m)) or {}
+        if cell.cell_type!='code':
+            cells.append(cell)
+            continue
+        options = (
+            yaml.safe_load('\n'.join(m for m in _OPTION.findall(cell.source) if ': ' in m)) or {}
+        )
         cell.source = _OPTION.sub('', cell.source).strip('\n')
-        alt = options.get('fig-alt') or figure_title(cell.source) or said  # Quarto knows the first of these only
+        # Quarto knows the first of these only
+        alt = options.get('fig-alt') or figure_title(cell.source) or said
         cell.metadata |= {'options': options, 'alt': re.sub(r'[][\s]+', ' ', alt)}
         if options.get('output') is False: cell.outputs = []
-        if options.get('echo') is False or not cell.source: cell.metadata['transient'] = {'remove_source': True}
+        if options.get('echo') is False or not cell.source:
+            cell.metadata['transient'] = {'remove_source': True}
         for output in cell.outputs:
-            if 'text/html' in output.get('data', {}): output.data['text/html'] = plain_table(output.data['text/html'])
+            if 'text/html' in output.get('data', {}):
+                output.data['text/html'] = plain_table(output.data['text/html'])
         if options.get('include') is not False: cells.append(cell)
     nb.cells = cells
 
 
 def plain_table(html):
     "A DataFrame's HTML without its own style, so that the page's applies."
-    return re.sub(r'<style scoped>.*?</style>\n?', '', html, flags=re.S).replace(' border="1" class="dataframe"', '')
+    return re.sub(r'<style scoped>.*?</style>\n?', '', html, flags=re.S).replace(
+        ' border="1" class="dataframe"', ''
+    )
 
 
 def to_markdown(nb, stem, site):
     "The Markdown of a notebook, for the site or for GitHub, and its figures as a dict from relative path to bytes."
     apply_options(nb)
     exporter = MarkdownExporter(template_file=str(HERE/'cells.md.j2'))
-    text, resources = exporter.from_notebook_node(nb, {'unique_key': 'cell', 'output_files_dir': f'{stem}_files', 'site': site})
+    text, resources = exporter.from_notebook_node(
+        nb, {'unique_key': 'cell', 'output_files_dir': f'{stem}_files', 'site': site}
+    )
     return re.sub(r'\n{4,}', '\n\n', text), resources['outputs']
 
 
@@ -117,11 +186,15 @@ def div(line):
     if not (m := _DIV.match(line)): return line
     attributes = m[1] or (f'.{m[2]}' if m[2] else '')
     if not attributes: return '\n</div>\n'
-    classes, title = re.findall(r'\.([\w-]+)', attributes), re.search(r'title="(.*?)"', attributes)
+    classes = re.findall(r'\.([\w-]+)', attributes)
+    title = re.search(r'title="(.*?)"', attributes)
     kind = next((c.removeprefix('callout-') for c in classes if c.startswith('callout-')), None)
     if not kind: return f'\n<div class="{" ".join(classes)}" markdown="1">\n'
     name = title[1] if title else kind.capitalize()
-    return f'\n<div class="admonition {CALLOUTS[kind]}" markdown="1">\n<p class="admonition-title">{name}</p>\n'
+    return (
+        f'\n<div class="admonition {CALLOUTS[kind]}" markdown="1">\n<p '
+        f'class="admonition-title">{name}</p>\n'
+    )
 
 
 def unlinked(line):
@@ -150,7 +223,9 @@ def page(path, pages, address):
         return m[1] + (f'{target}#{anchor}' if anchor else target)
     text, files = to_markdown(nb, stem, site=True)
     text = by_line(text, lambda line: _LINK.sub(inside, div(line)), unlinked)
-    head = yaml.safe_dump({'title': meta['title'], 'description': meta.get('description', '')}, allow_unicode=True)
+    head = yaml.safe_dump(
+        {'title': meta['title'], 'description': meta.get('description', '')}, allow_unicode=True
+    )
     lead = f"{meta['description']}\n{{: .lead }}\n\n" if 'description' in meta else ''
     return files | {f'{stem}.md': f"---\n{head}---\n\n# {meta['title']}\n\n{lead}{text}".encode()}
 
@@ -161,13 +236,33 @@ def mkdocs_config(conf, pages, docs):
     def nav(items): return [entry(i) for i in items]
     def entry(i):
         if isinstance(i, str): return pages.get(i, i)
-        return {i['section']: nav(i['contents'])} if 'section' in i else {i['text']: entry(i['href'])}
+        return (
+            {i['section']: nav(i['contents'])} if 'section' in i else {i['text']: entry(i['href'])}
+        )
     return dict(
-        site_name=web['title'], site_description=web['description'], site_url=web['site-url'] + '/', repo_url=web['repo-url'],
-        docs_dir=str(docs), use_directory_urls=False, nav=nav(web['sidebar']['contents']),
-        theme=dict(name='material', custom_dir=str(HERE/'overrides'), font=False, features=FEATURES, palette=PALETTE),
-        extra_css=[html['css'], 'material.css'], extra=dict(generator=False), plugins=['search'], hooks=[str(HERE/'hooks.py')],
-        markdown_extensions=EXTENSIONS, validation=dict.fromkeys(['anchors', 'absolute_links', 'unrecognized_links', 'omitted_files'], 'warn'))
+        site_name=web['title'],
+        site_description=web['description'],
+        site_url=web['site-url'] + '/',
+        repo_url=web['repo-url'],
+        docs_dir=str(docs),
+        use_directory_urls=False,
+        nav=nav(web['sidebar']['contents']),
+        theme=dict(
+            name='material',
+            custom_dir=str(HERE / 'overrides'),
+            font=False,
+            features=FEATURES,
+            palette=PALETTE,
+        ),
+        extra_css=[html['css'], 'material.css'],
+        extra=dict(generator=False),
+        plugins=['search'],
+        hooks=[str(HERE / 'hooks.py')],
+        markdown_extensions=EXTENSIONS,
+        validation=dict.fromkeys(
+            ['anchors', 'absolute_links', 'unrecognized_links', 'omitted_files'], 'warn'
+        ),
+    )
 
 
 def site(folder):
@@ -176,17 +271,26 @@ def site(folder):
     address = conf['website']['site-url'] + '/'
     notebooks = sorted(folder.glob('*.ipynb'))
     stems = {nb.name: Path(load(nb)[1]['output-file']).stem for nb in notebooks}
-    pages = {name: f'{stem}.md' for nb,stem in stems.items() for name in (nb, f'{stem}.html')} | {'': 'index.md'}
+    pages = {name: f'{stem}.md' for nb, stem in stems.items() for name in (nb, f'{stem}.html')} | {
+        '': 'index.md'
+    }
     with tempfile.TemporaryDirectory() as tmp:
         docs, built, config = (Path(tmp)/name for name in ('docs', 'site', 'mkdocs.yml'))
-        shutil.copytree(folder, docs, ignore=shutil.ignore_patterns('*.ipynb', '*.yml', '*.bak', '*.log', '_*', '.*'))
+        shutil.copytree(
+            folder,
+            docs,
+            ignore=shutil.ignore_patterns('*.ipynb', '*.yml', '*.bak', '*.log', '_*', '.*'),
+        )
         shutil.copy(HERE/'material.css', docs)
         for nb in notebooks: write_files(docs, page(nb, pages, address))
         config.write_text(yaml.safe_dump(mkdocs_config(conf, pages, docs)), 'utf8')
         command = [sys.executable, '-m', 'mkdocs', 'build', '--strict', '-f', config, '-d', built]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            troubles = re.findall(r'^(?:WARNING|ERROR) +- +(.*)', done.stderr, re.M) or done.stderr.strip().splitlines()[-1:]
+            troubles = (
+                re.findall(r'^(?:WARNING|ERROR) +- +(.*)', done.stderr, re.M)
+                or done.stderr.strip().splitlines()[-1:]
+            )
             raise RenderError('; '.join(troubles))
         out = folder/conf['project']['output-dir']
         shutil.rmtree(out, ignore_errors=True)
