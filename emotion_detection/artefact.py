@@ -343,14 +343,10 @@ CANARY_TEXTS = (
     'lol',
     '😡',
     '...',
-    (
-        'I thought that I would hate it, but after a week I do not want to go home any more '
-        'and I have told everybody about it.'
-    ),
-    (
-        'Lúc đầu em không thích lắm, nhưng dùng một thời gian thì thấy cũng ổn, giao hàng '
-        'nhanh, đóng gói cẩn thận, sẽ ủng hộ shop lần sau.'
-    ),
+    'I thought that I would hate it, but after a week I do not want to go home any more '
+    'and I have told everybody about it.',
+    'Lúc đầu em không thích lắm, nhưng dùng một thời gian thì thấy cũng ổn, giao hàng '
+    'nhanh, đóng gói cẩn thận, sẽ ủng hộ shop lần sau.',
 )
 
 # %% ../nbs/04a_artefact.ipynb #61296c4a

@@ -125,10 +125,8 @@ def results_part(
             'card anew.\n'
         )
     out = [
-        (
-            f"## Results\n\nOn the {report['split']} split. Square brackets: "
-            f"{100 * report['level']:.0f} % bootstrap intervals.\n"
-        )
+        f"## Results\n\nOn the {report['split']} split. Square brackets: "
+        f"{100 * report['level']:.0f} % bootstrap intervals.\n"
     ]
     rivals = [
         (m, n)
@@ -164,10 +162,8 @@ def results_part(
             ]
         where = ', '.join(cell_text(f"{d['source']} ({d['licence']})") for d in sources)
         out.append(
-            (
-                f"### {LANGUAGES.get(lang, lang)}\n\n{sum(d['texts'] for d in sources):,} texts "
-                f"of {where}.\n\n"
-            )
+            f"### {LANGUAGES.get(lang, lang)}\n\n{sum(d['texts'] for d in sources):,} texts "
+            f"of {where}.\n\n"
             + markdown_table(rows)
             + (
                 ''
@@ -277,10 +273,8 @@ def use_part(
     ]
     folder, _, file = (graph or '').rpartition('/')
     other = (
-        (
-            f"model = ORTModelForSequenceClassification.from_pretrained('{where}', "
-            f"subfolder='{folder}', file_name='{file}')"
-        )
+        f"model = ORTModelForSequenceClassification.from_pretrained('{where}', "
+        f"subfolder='{folder}', file_name='{file}')"
         if graph
         else f"classify = pipeline('text-classification', '{where}', top_k=None, truncation=True)"
     )
@@ -289,31 +283,23 @@ def use_part(
         '## Use',
         '',
         fence(*lines),
-        (
-            f"Texts of more than {facts['max_length']} tokens are cut, or read in windows "
-            "(`long='windows'`). Other tools take the folder too, if the text is in Unicode "
-            "normal form C (NFC) and not too long; their probabilities are those before "
-            "calibration:"
-        ),
+        f"Texts of more than {facts['max_length']} tokens are cut, or read in windows "
+        "(`long='windows'`). Other tools take the folder too, if the text is in Unicode "
+        "normal form C (NFC) and not too long; their probabilities are those before "
+        "calibration:",
         '',
         fence(other),
-        (
-            '**Intended for** short informal texts in English and Vietnamese, such as '
-            'comments and chat messages: to count moods, to route a conversation, to study.'
-        ),
+        '**Intended for** short informal texts in English and Vietnamese, such as '
+        'comments and chat messages: to count moods, to route a conversation, to study.',
         '',
-        (
-            '**Not for** decisions about a person, such as hiring, credit, health or '
-            'discipline; for other languages; for finding out what somebody feels. A label '
-            'is what readers would take a text for, and they often disagree.'
-        ),
+        '**Not for** decisions about a person, such as hiring, credit, health or '
+        'discipline; for other languages; for finding out what somebody feels. A label '
+        'is what readers would take a text for, and they often disagree.',
         '',
-        (
-            '**Limits.** Four labels hide much: `surprise` holds curiosity, `negative` holds '
-            'confusion and grief alike. Irony, dialects and words newer than the training '
-            'texts are risks that the tables here do not cover. Scores of one source of '
-            'texts do not carry over to another.'
-        ),
+        '**Limits.** Four labels hide much: `surprise` holds curiosity, `negative` holds '
+        'confusion and grief alike. Irony, dialects and words newer than the training '
+        'texts are risks that the tables here do not cover. Scores of one source of '
+        'texts do not carry over to another.',
         '',
     ])
 
@@ -329,29 +315,23 @@ def origin_part(
     out = [
         '## Origin',
         '',
-        (
-            f"{facts['form']}, {facts['mb']:,.1f} MB, {facts['vocabulary']:,} tokens in the "
-            "vocabulary. Licences of the training data:"
-        ),
+        f"{facts['form']}, {facts['mb']:,.1f} MB, {facts['vocabulary']:,} tokens in the "
+        "vocabulary. Licences of the training data:",
         '',
         licences,
         '',
     ]
     if closed:
         out += [
-            (
-                'At least one of them is not known to allow everybody to use or pass on what was '
-                'made from the data.'
-            ),
+            'At least one of them is not known to allow everybody to use or pass on what was '
+            'made from the data.',
             '',
         ]
     if t := facts['trimming']:
         out += [
-            (
-                f"The vocabulary was trimmed from {t['tokens_before']:,} to {t['tokens_after']:,} "
-                "tokens; where no token of a text was lost, the FP32 model answers exactly as "
-                "before."
-            ),
+            f"The vocabulary was trimmed from {t['tokens_before']:,} to {t['tokens_after']:,} "
+            "tokens; where no token of a text was lost, the FP32 model answers exactly as "
+            "before.",
             '',
         ]
     agrees = lambda lang, a: (
@@ -360,11 +340,9 @@ def origin_part(
     )
     if q := facts['quantization']:
         out += [
-            (
-                "INT8 gives the label of FP32 on "
-                f"{' and '.join(agrees(*x) for x in q['after'].items())}; {len(q['in_fp32'])} of "
-                f"{q['nodes']} nodes are in FP32."
-            ),
+            "INT8 gives the label of FP32 on "
+            f"{' and '.join(agrees(*x) for x in q['after'].items())}; {len(q['in_fp32'])} of "
+            f"{q['nodes']} nodes are in FP32.",
             '',
         ]
     if v := facts['versions']:
@@ -392,12 +370,10 @@ def model_card(
             f"{name}; evaluate the folder first"
         )
     parts = [
-        (
-            f"# {(repo_id or facts['name']).split('/')[-1]}\n\nEmotion of short texts in English "
-            f"and Vietnamese: {', '.join(f'`{l}`' for l in LABELS[:-1])} or `{LABELS[-1]}`. This "
-            "card was written by emotion_detection from measured results; every number in it "
-            "comes from a file.\n"
-        ),
+        f"# {(repo_id or facts['name']).split('/')[-1]}\n\nEmotion of short texts in English "
+        f"and Vietnamese: {', '.join(f'`{l}`' for l in LABELS[:-1])} or `{LABELS[-1]}`. This "
+        "card was written by emotion_detection from measured results; every number in it "
+        "comes from a file.\n",
         results_part(entry, report),
         calibration_part(facts),
         behaviour_part(behaviour, name),

@@ -408,10 +408,8 @@ def sensible_threads(
     if threads is None or threads <= most:
         return threads
     print(
-        (
-            f"note: --threads {threads} is more than the {most} processors of this machine: "
-            f"{most} are used"
-        ),
+        f"note: --threads {threads} is more than the {most} processors of this machine: "
+        f"{most} are used",
         file=sys.stderr,
     )
     return most
@@ -451,7 +449,7 @@ def cmd_predict(args):
             print(f'note: {name!r} of the input is {new!r} in the output', file=sys.stderr)
     if rows.skipped:
         print(
-            (f"{rows.skipped} of {rows.skipped + rows.answers} rows skipped, see the field error"),
+            f"{rows.skipped} of {rows.skipped + rows.answers} rows skipped, see the field error",
             file=sys.stderr,
         )
 

@@ -359,18 +359,14 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(
                 403,
                 'GatedRepo',
-                (
-                    f'Access to {kind} {name} is restricted and you are not in the authorized '
-                    f'list. Visit {page} to ask for access.'
-                ),
+                f'Access to {kind} {name} is restricted and you are not in the authorized '
+                f'list. Visit {page} to ask for access.',
             )
         raise Refused(
             401,
             'GatedRepo',
-            (
-                f'Access to {kind} {name} is restricted. You must have access to it and be '
-                'authenticated to access it. Please log in.'
-            ),
+            f'Access to {kind} {name} is restricted. You must have access to it and be '
+            'authenticated to access it. Please log in.',
         )
 
     def tree(self, files, folder, recursive):

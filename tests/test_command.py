@@ -206,10 +206,8 @@ def test_lone_surrogate(outputs, tmp_path):
 def test_answers_go_through_a_closed_pipe(outputs, tmp_path):
     (tmp_path/'in.txt').write_text('ok\n' * 3000)
     done = subprocess.run(
-        (
-            f'"{EMOTION}" predict --model_path "{outputs}/int8" --input "{tmp_path}/in.txt" | '
-            'head -1'
-        ),
+        f'"{EMOTION}" predict --model_path "{outputs}/int8" --input "{tmp_path}/in.txt" | '
+        'head -1',
         shell=True,
         env=ENV,
         capture_output=True,

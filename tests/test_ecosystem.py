@@ -224,10 +224,8 @@ REFUSED = {
     ),
     'wrong token': (
         dict(token=WRONG),
-        (
-            'the Hub refuses the token: make a new one on '
-            'https://huggingface.co/settings/tokens, or unset HF_TOKEN'
-        ),
+        'the Hub refuses the token: make a new one on '
+        'https://huggingface.co/settings/tokens, or unset HF_TOKEN',
     ),
     'broken token': (
         dict(token='hf_FAKE…'),
@@ -235,17 +233,13 @@ REFUSED = {
     ),
     'may only read': (
         dict(token=READER),
-        (
-            "your token may not write to me/emotion: make one that may on "
-            "https://huggingface.co/settings/tokens, or check the owner's name"
-        ),
+        "your token may not write to me/emotion: make one that may on "
+        "https://huggingface.co/settings/tokens, or check the owner's name",
     ),
     "somebody else's": (
         dict(name='you/emotion'),
-        (
-            "your token may not write to you/emotion: make one that may on "
-            "https://huggingface.co/settings/tokens, or check the owner's name"
-        ),
+        "your token may not write to you/emotion: make one that may on "
+        "https://huggingface.co/settings/tokens, or check the owner's name",
     ),
     'no owner': (
         dict(name='emotion'),

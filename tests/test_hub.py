@@ -222,31 +222,23 @@ PAGE = 'https://huggingface.co/datasets/'
 REFUSED = {
     'gated, no token': (
         dict(name='own/gated'),
-        (
-            f"own/gated is gated: ask for access on {PAGE}own/gated, then set HF_TOKEN or run `hf "
-            "auth login`"
-        ),
+        f"own/gated is gated: ask for access on {PAGE}own/gated, then set HF_TOKEN or run `hf "
+        "auth login`",
     ),
     'gated, no access': (
         dict(name='own/gated', token=STRANGER),
-        (
-            "own/gated is gated and your token has no access to it: ask for access on "
-            f"{PAGE}own/gated, then run this again"
-        ),
+        "own/gated is gated and your token has no access to it: ask for access on "
+        f"{PAGE}own/gated, then run this again",
     ),
     'wrong token': (
         dict(name='own/gated', token=WRONG),
-        (
-            "the Hub refuses the token: make a new one on "
-            "https://huggingface.co/settings/tokens, or unset HF_TOKEN"
-        ),
+        "the Hub refuses the token: make a new one on "
+        "https://huggingface.co/settings/tokens, or unset HF_TOKEN",
     ),
     'wrong token, public set': (
         dict(HF_TOKEN=WRONG),
-        (
-            "the Hub refuses the token: make a new one on "
-            "https://huggingface.co/settings/tokens, or unset HF_TOKEN"
-        ),
+        "the Hub refuses the token: make a new one on "
+        "https://huggingface.co/settings/tokens, or unset HF_TOKEN",
     ),
     'broken token': (
         dict(token='hf_FAKE…'),
@@ -258,17 +250,13 @@ REFUSED = {
     ),
     'no such set': (
         dict(name='own/none'),
-        (
-            "the Hub has no data set own/none, or it is private: check the name on "
-            f"{PAGE}own/none, or set HF_TOKEN"
-        ),
+        "the Hub has no data set own/none, or it is private: check the name on "
+        f"{PAGE}own/none, or set HF_TOKEN",
     ),
     'no such set, token': (
         dict(name='own/none', token=READER),
-        (
-            "the Hub has no data set own/none, or it is private: check the name on "
-            f"{PAGE}own/none, or set HF_TOKEN"
-        ),
+        "the Hub has no data set own/none, or it is private: check the name on "
+        f"{PAGE}own/none, or set HF_TOKEN",
     ),
     'no such name': (dict(name='own/a--b'), "own/a--b cannot be the name of a data set on the Hub"),
     'no such configuration': (
@@ -285,10 +273,8 @@ REFUSED = {
     ),
     'offline': (
         dict(HF_HUB_OFFLINE='1'),
-        (
-            "HF_HUB_OFFLINE is set, and own/data (simplified) is not in the cache: connect once, "
-            "or name local files"
-        ),
+        "HF_HUB_OFFLINE is set, and own/data (simplified) is not in the cache: connect once, "
+        "or name local files",
     ),
 }
 
@@ -303,45 +289,33 @@ def test_refused(hub, tmp_path, case):
 FAULTS = {
     'no network': (
         None,
-        (
-            "the Hub cannot be reached, and own/data (simplified) is not in the cache: connect "
-            "once, or name local files"
-        ),
+        "the Hub cannot be reached, and own/data (simplified) is not in the cache: connect "
+        "once, or name local files",
     ),
     'late answer': (
         dict(pattern='.', delay=5),
-        (
-            "the Hub did not answer within 1 s, and own/data (simplified) is not in the cache: "
-            "connect once, or name local files"
-        ),
+        "the Hub did not answer within 1 s, and own/data (simplified) is not in the cache: "
+        "connect once, or name local files",
     ),
     'error 503': (
         dict(pattern='.', status=503),
-        (
-            "the Hub answers with error 503, and own/data (simplified) is not in the cache: "
-            "connect once, or name local files"
-        ),
+        "the Hub answers with error 503, and own/data (simplified) is not in the cache: "
+        "connect once, or name local files",
     ),
     'cut half-way': (
         dict(pattern=r'simplified/train\.csv', method='GET', cut=True),
-        (
-            "the connection to the Hub broke off 3 times while own/data was read: run this "
-            "again, it goes on where it stopped"
-        ),
+        "the connection to the Hub broke off 3 times while own/data was read: run this "
+        "again, it goes on where it stopped",
     ),
     'late file': (
         dict(pattern=r'simplified/train\.csv', delay=5),
-        (
-            "the Hub did not answer within 1 s while own/data was read: run this again, it goes "
-            "on where it stopped"
-        ),
+        "the Hub did not answer within 1 s while own/data was read: run this again, it goes "
+        "on where it stopped",
     ),
     'error 500 for a file': (
         dict(pattern=r'simplified/train\.csv', status=500),
-        (
-            "the Hub answers with error 500 while own/data was read: run this again, it goes on "
-            "where it stopped"
-        ),
+        "the Hub answers with error 500 while own/data was read: run this again, it goes on "
+        "where it stopped",
     ),
 }
 
@@ -557,23 +531,15 @@ def test_encoder_refused(hub, encoder, tmp_path):
     )
     page = 'https://huggingface.co/own'
     assert [g['error'] for g in got[:5]] == [
-        (
-            f"own/encoder is gated: ask for access on {page}/encoder, then set HF_TOKEN or "
-            "run `hf auth login`"
-        ),
-        (
-            "own/encoder is gated and your token has no access to it: ask for access on "
-            f"{page}/encoder, then run this again"
-        ),
-        (
-            f"the Hub has no model own/none, or it is private: check the name on {page}/none, "
-            "or set HF_TOKEN"
-        ),
+        f"own/encoder is gated: ask for access on {page}/encoder, then set HF_TOKEN or "
+        "run `hf auth login`",
+        "own/encoder is gated and your token has no access to it: ask for access on "
+        f"{page}/encoder, then run this again",
+        f"the Hub has no model own/none, or it is private: check the name on {page}/none, "
+        "or set HF_TOKEN",
         f"own/open has no revision v9; its commits are on {page}/open/commits/main",
-        (
-            "the Hub refuses the token: make a new one on "
-            "https://huggingface.co/settings/tokens, or unset HF_TOKEN"
-        ),
+        "the Hub refuses the token: make a new one on "
+        "https://huggingface.co/settings/tokens, or unset HF_TOKEN",
     ]
     assert 'own/pickle cannot be loaded' in got[5]['error'] and not hub.asked(r'\.bin$', 'GET')
 

@@ -35,39 +35,29 @@ NASTY = [
     '<br',
     '&lt;br&gt; &amp;lt;br&amp;gt;',
     '&' + 'amp;' * 40 + 'lt;br&gt;',
-    (
-        '&nbsp;đẹp&nbsp;&notit; &not &hellip;&hellip; &NotEqualTilde; &Aacute &eacute;m '
-        '&ngE; &constructor; &toString; &__proto__; &;'
-    ),
+    '&nbsp;đẹp&nbsp;&notit; &not &hellip;&hellip; &NotEqualTilde; &Aacute &eacute;m '
+    '&ngE; &constructor; &toString; &__proto__; &;',
     'AT&T R&D a&ampb &Ampb',
-    (
-        '&#65; &#00065 &#x41; &#128514; &#x1F602; &#8203;a &#1; &#128; &#xD83D; &#1114112; '
-        '&#99999999; &#x110000; &#; &#x; &#xfffe; &#13; &#0;'
-    ),
+    '&#65; &#00065 &#x41; &#128514; &#x1F602; &#8203;a &#1; &#128; &#xD83D; &#1114112; '
+    '&#99999999; &#x110000; &#; &#x; &#xfffe; &#13; &#0;',
     '&#' + '9' * 5000 + ';',
     '&#' + '0' * 5000 + '65;',
     '&#x' + 'f' * 400 + ';',
-    (
-        '👩\u200d💻 ❤\ufe0f\u200d🔥 👍🏽 🇻🇳 x\u200dy 👨\u200d👩\u200d👧\u200d👦 \u200d 🏴\u200d☠\ufe0f '
-        '1\ufe0f⃣ ^\u200d`'
-    ),
+    '👩\u200d💻 ❤\ufe0f\u200d🔥 👍🏽 🇻🇳 x\u200dy 👨\u200d👩\u200d👧\u200d👦 \u200d 🏴\u200d☠\ufe0f '
+    '1\ufe0f⃣ ^\u200d`',
     'cut \ud83d off',
     '\ude00\ud83d',
     '\ud800',
     '👍\udfff',
-    (
-        'line one\nline two\r\n'
-        'three\ttab\x0bvt\x0cff\x1cfs\x1dgs\x85nel\u2028ls\u2029ps\u3000wide\u00a0nbsp\ufeffbom'
-    ),
+    'line one\nline two\r\n'
+    'three\ttab\x0bvt\x0cff\x1cfs\x1dgs\x85nel\u2028ls\u2029ps\u3000wide\u00a0nbsp\ufeffbom',
     'một ' * 300,
     'một hai ba bốn năm ' * 10,
     'ab' * 1500,
     '!' * 99,
     'soooooo good 😂😂😂😂😂😂 !!!!!!! 100000 ١١١١١ ____ ………… ⅣⅣⅣⅣⅣ',
-    (
-        'xem https://vi.example/x?y=1 HTTPſ://a www.b.example WWW.c xhttp://d éhttp://e '
-        '\u0345http://f _www.g 5www.h (http://i) http:// www.'
-    ),
+    'xem https://vi.example/x?y=1 HTTPſ://a www.b.example WWW.c xhttp://d éhttp://e '
+    '\u0345http://f _www.g 5www.h (http://i) http:// www.',
     '@lan_99 me@site.example /u/abc u/ab u/abcd @Đặng_é @\u0301a .@x //u/abcd @@y ಠ@z',
     'ΟΔΥΣΣΕΥΣ ἈΘῆΝΑΙ',
     'İstanbul ſ \u212a \u212b ǅ ẞ',
@@ -194,10 +184,8 @@ def test_normaliser(page, texts):
 def test_tokens(page, predictor, texts):
     here = ask(
         page,
-        (
-            '(model, text) => { const { ids, tokens, all } = model.encode(text); return [ids, '
-            'tokens.length, tokens.length < all] }'
-        ),
+        '(model, text) => { const { ids, tokens, all } = model.encode(text); return [ids, '
+        'tokens.length, tokens.length < all] }',
         texts,
     )
     there = [[ids, tokens, cut] for (ids,),tokens,cut in map(predictor._windows, texts)]

@@ -427,7 +427,7 @@ def test_contrast_of_everything(browser, tmp_path, scheme):
         '```sh\nemotion train --set "a=$B" | head -1  # comment\n```',
         '```yaml\na: {b: [1, true, "x"]}  # comment\n```',
         '```js\nconst a = /x+/g.test(`y`) ? null : new Map();  // comment\n```',
-        ('> A quotation with `code`.\n\n| a | b |\n|---|---|\n| `c` | [d](index.ipynb) |\n\n$w_k$'),
+        '> A quotation with `code`.\n\n| a | b |\n|---|---|\n| `c` | [d](index.ipynb) |\n\n$w_k$',
     ])
     done = render(
         tmp_path,

@@ -279,10 +279,8 @@ def write_encoder(weights, tokenizer, folder):
         )
     gap = max(abs(score - own) for (_, score), own in zip(vocabulary, scores))
     print(
-        (
-            f'{len(pieces):,} tokens, the same in both packages; largest difference of a score '
-            f'{gap:.1e}'
-        ),
+        f'{len(pieces):,} tokens, the same in both packages; largest difference of a score '
+        f'{gap:.1e}',
         file=sys.stderr,
     )
     save_file(tensors, folder/'model.safetensors', metadata={'format': 'pt'})

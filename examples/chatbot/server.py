@@ -121,10 +121,8 @@ def main():
         print(f'server: {args.host}:{args.port}: {e.strerror}', file=sys.stderr)
         return 2
     print(
-        (
-            f'listening on http://{args.host}:{listener.getsockname()[1]}, {predictor.threads} '
-            'threads'
-        ),
+        f'listening on http://{args.host}:{listener.getsockname()[1]}, {predictor.threads} '
+        'threads',
         flush=True,
     )
     web.run_app(
