@@ -93,6 +93,7 @@ def read(self:HeldFile)->bytes:
     "The whole content."
     return b''.join(self.chunks())
 
+# %% ../nbs/04a_artefact.ipynb #391273ee
 @patch
 def _hash(self:HeldFile):
     "Hash and marks of the content"
@@ -202,6 +203,7 @@ def listed_files(
         for n, sha in own.items()
     }
 
+# %% ../nbs/04a_artefact.ipynb #ae11d047
 def write_manifest(
     folder:str|os.PathLike, # Everything else is written
     model:str, # The graph's path in the folder
@@ -258,6 +260,7 @@ def read_manifest(
         )
     return facts
 
+# %% ../nbs/04a_artefact.ipynb #65ae99a1
 def update_manifest(
     folder:str|os.PathLike,
     **facts, # Added to, or in place of, what is there
@@ -299,6 +302,7 @@ def check_hashes(
                 f"{MANIFEST}; copy or make the folder again"
             )
 
+# %% ../nbs/04a_artefact.ipynb #b824e96f
 def check_files(
     folder:str|os.PathLike|Snapshot, # `InputError` when a file is missing or not as it was made
 )->dict: # The manifest
@@ -415,6 +419,7 @@ def _header(file):
         )
     return header, 8+length
 
+# %% ../nbs/04a_artefact.ipynb #fd9890b5
 def read_tensors(
     # `.safetensors` file; `InputError` when it cannot be read, is damaged or was cut short
     path:str|os.PathLike,
@@ -441,6 +446,7 @@ def read_tensors(
         )
     return shapes
 
+# %% ../nbs/04a_artefact.ipynb #81064396
 def _place(item):
     "Where a tensor begins and ends; (-1, -1) for a description that does not say"
     found = item[1].get('data_offsets') if isinstance(item[1], dict) else None

@@ -201,6 +201,7 @@ class _Lines(yaml.BaseLoader):
         out.line = node.start_mark.line + 1
         return out
 
+# %% ../nbs/07e_behaviour.ipynb #9fb4222b
 def _check_keys(part, where, needed, optional=()):
     "`InputError` unless `part` is a mapping with these keys and no others"
     if not isinstance(part, _Map):
@@ -294,6 +295,7 @@ def _block_cases(block, kind, words, where):
         raise InputError(f"{where}: more sentences in add than texts, some are never used")
     return cases
 
+# %% ../nbs/07e_behaviour.ipynb #95fb6465
 def _capability(part, language, words, where):
     "One capability of a file"
     _check_keys(part, where, ('name', 'kind', 'about', 'cases'))
@@ -342,6 +344,7 @@ def read_suite(
         raise InputError(f"{where}, line {words.line}: no text uses {min(idle)!r} of fill")
     return out
 
+# %% ../nbs/07e_behaviour.ipynb #dcb5a8c1
 def load_suite(
     # A suite file, or a folder of them; default: the two of this package
     path:str|os.PathLike|None=None,
@@ -389,6 +392,7 @@ def _check_answer(answer, text, name):
         )
     return label, probs
 
+# %% ../nbs/07e_behaviour.ipynb #45ac28a2
 def ask(
     predictor:Callable, # From a list of texts to a list of dicts
     texts:Iterable[str], # Each is asked once
@@ -534,6 +538,7 @@ def failure_rates(
         })
     return pd.DataFrame(rows).astype({'failures': 'Int64'})
 
+# %% ../nbs/07e_behaviour.ipynb #a99fa027
 def run_suite(
     predictors:Mapping[str,Callable], # Name to predictor, see `ask`
     suite:list[Capability]|None=None, # Default: the bundled one
@@ -554,6 +559,7 @@ def side_by_side(
     wide.insert(0, 'cases', rates.groupby(keys).cases.first())
     return wide.reindex(pd.MultiIndex.from_frame(rates[keys].drop_duplicates()))
 
+# %% ../nbs/07e_behaviour.ipynb #c9250c59
 def failures(
     judged:pd.DataFrame, # From `judge_suite`
     capability:str|None=None, # Default: all
@@ -639,6 +645,7 @@ def _table(frame):
         for row in frame.to_dict('records')
     ]).rstrip()
 
+# %% ../nbs/07e_behaviour.ipynb #8bea7ae0
 def behaviour_text(
     judged:pd.DataFrame, # From `judge_suite`
     examples:int=2, # Failing cases shown of each capability and predictor
@@ -683,6 +690,7 @@ def behaviour_text(
         ]
     return '\n'.join(parts) + '\n'
 
+# %% ../nbs/07e_behaviour.ipynb #ebd30d80
 def write_behaviour(
     judged:pd.DataFrame, # From `judge_suite`
     # Folder to make: `behaviour.json`, `behaviour.csv` (rates), `cases.csv` (every case), `behaviour.md`, `behaviour.png`

@@ -94,6 +94,7 @@ def _pipeline(folder, threads, mode):
     torch.set_num_threads(threads)
     return _answers(pipeline('text-classification', model=str(folder), device='cpu'), _cut(folder))
 
+# %% ../nbs/07c_bench_predict.ipynb #7b196957
 def _optimum(folder, threads, mode):
     "Optimum's ONNX Runtime model in the same pipeline."
     from onnxruntime import SessionOptions
@@ -216,6 +217,7 @@ def _sentence(e):
         else str(e)
     )
 
+# %% ../nbs/07c_bench_predict.ipynb #2a06cbcf
 def _serve(one, many, what, texts=()):
     "One request: `one` text at a time, `many` at once, or the `state` of the process"
     if what=='state': return memory() | {'torch': 'torch' in sys.modules}
@@ -370,6 +372,7 @@ def weights_mb(
     "Size of the model's own files, without the tokenizer."
     return sum(f.stat().st_size for f in Path(folder).rglob('*') if f.suffix in WEIGHTS)/1e6
 
+# %% ../nbs/07c_bench_predict.ipynb #1755bae7
 def summarise(
     contender:Contender,
     got:dict, # Its part of what `run_rounds` found

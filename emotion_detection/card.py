@@ -52,6 +52,7 @@ def _by_language(report):
         for d in report['data']
     }
 
+# %% ../nbs/07f_card.ipynb #3c4db852
 def eval_results(
     entry:dict, # Of the model, in `models` of the report
     report:dict, # From `emotion evaluate`, see the evaluation page
@@ -81,6 +82,7 @@ def eval_results(
             )
     return out
 
+# %% ../nbs/07f_card.ipynb #18302401
 def card_header(
     facts:dict, # From `folder_facts`
     entry:dict|None=None, # See `eval_results`
@@ -114,6 +116,7 @@ def card_header(
 # %% ../nbs/07f_card.ipynb #5c9873c2
 def _share(x): return '–' if x is None else f'{x:.2f}'
 
+# %% ../nbs/07f_card.ipynb #484d5a4c
 def results_part(
     entry:dict|None, # See `eval_results`
     report:dict|None, # See `eval_results`
@@ -223,6 +226,7 @@ def calibration_part(
         + markdown_table(rows, right=('texts', 'calibration error before', 'after'))
     )
 
+# %% ../nbs/07f_card.ipynb #16b51b39
 def behaviour_part(
     behaviour:dict|None, # `behaviour.json` of a run of the suite
     name:str, # The model's, among its predictors
@@ -303,6 +307,7 @@ def use_part(
         '',
     ])
 
+# %% ../nbs/07f_card.ipynb #f64f9eec
 def origin_part(
     facts:dict, # From `folder_facts`
 )->str: # Markdown
@@ -382,6 +387,7 @@ def model_card(
     ]
     return f"---\n{card_header(facts, entry, report).to_yaml()}\n---\n\n" + '\n'.join(parts)
 
+# %% ../nbs/07f_card.ipynb #45bb5567
 def write_card(
     # Model folder; a README.md of ours is replaced, `InputError` when it is somebody else's
     folder:str|os.PathLike,

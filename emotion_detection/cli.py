@@ -70,6 +70,7 @@ def too_deep(
         return False
     return most == 0 or any(too_deep(v, most-1) for v in value)
 
+# %% ../nbs/08_cli.ipynb #bb5b68aa
 def row_problem(
     row:dict|RowError, # From `read_rows`
     number:int,
@@ -174,6 +175,7 @@ def stream_format(
     except InputError:
         return 'txt'
 
+# %% ../nbs/08_cli.ipynb #1c63bc6e
 def open_input(
     name:str, # A path; `-` for standard input
     kind:str|None=None, # One of `FORMATS`; default: by the ending, of a stream see `stream_format`
@@ -230,6 +232,7 @@ def _json_lines(answers, file):
         file.write(as_json(answer) + '\n')
         yield answer
 
+# %% ../nbs/08_cli.ipynb #3695483f
 def write_answers(
     answers:Iterable[dict],
     path:Path, # `.jsonl` or `.csv`; appears when all answers are in it
@@ -302,6 +305,7 @@ def config_files(
     config = load_config(args.config or 'quickstart', args.set)
     return [args.config] * bool(args.config and args.config not in CONFIGS) + sources_of(config)
 
+# %% ../nbs/08_cli.ipynb #5632f619
 PATHS = (
     'model_path',
     'onnx_path',
@@ -400,6 +404,7 @@ def as_utf8(
     except UnicodeError:
         return text
 
+# %% ../nbs/08_cli.ipynb #e99cce6a
 def sensible_threads(
     threads:int|None, # As asked for
 )->int|None: # At most the processors of this machine
@@ -414,6 +419,7 @@ def sensible_threads(
     )
     return most
 
+# %% ../nbs/08_cli.ipynb #5bfd4637
 def cmd_predict(args):
     "Answer texts."
     if args.export: return export_folder(args)
@@ -521,6 +527,7 @@ def show_made(
             file=sys.stderr,
         )
 
+# %% ../nbs/08_cli.ipynb #7403a5b1
 def cmd_export(args):
     "PyTorch to ONNX FP32, checked; calibrated on the validation texts of a configuration."
     require('torch', 'train', 'the export')
@@ -545,6 +552,7 @@ def cmd_quantize(args):
     calibrate_folder(folder, *data, target_accuracy=config.export.target_accuracy)
     show_made(args, folder)
 
+# %% ../nbs/08_cli.ipynb #70f6c212
 def cmd_trim(args):
     "Keep the tokens that the training texts of a configuration need, and prove that nothing else changes."
     require('torch', 'train', 'trimming')
@@ -614,6 +622,7 @@ def cmd_evaluate(args):
         sep='\n' if report['baseline'] else '',
     )
 
+# %% ../nbs/08_cli.ipynb #d70ea1e7
 def cmd_behaviour(args):
     "What models understand: the failure rates of the behavioural suite."
     require('pandas', 'train', 'the behavioural suite')
@@ -642,6 +651,7 @@ def cmd_behaviour(args):
         .to_string()
     )
 
+# %% ../nbs/08_cli.ipynb #a77db00b
 def cmd_data(args):
     "Rows, splits, duplicates and class balance of a configuration's data."
     require('torch', 'train', 'reading data')
@@ -686,6 +696,7 @@ def _bench_train(args):
         load_config(args.config or 'compact', args.set), args.steps, args.rounds or 3
     ), on
 
+# %% ../nbs/08_cli.ipynb #52b16a53
 def _bench_predict(args):
     from emotion_detection.bench_predict import (
         bench_predict,
@@ -748,6 +759,7 @@ class _Parser(argparse.ArgumentParser):
             return value
         return super()._get_values(action, arg_strings)
 
+# %% ../nbs/08_cli.ipynb #9a87243f
 def number(
     low:float, # Smallest value that makes sense
     high:float|None=None, # Largest
@@ -770,6 +782,7 @@ _TOKEN_HELP = (
     'Hub token. Prefer the variable HF_TOKEN or a cached login: arguments show in process lists'
 )
 
+# %% ../nbs/08_cli.ipynb #addb7b20
 def _config_arguments(p, required=True):
     p.add_argument(
         '--config',
@@ -897,6 +910,7 @@ def _bench_arguments(p):
         help='rounds, of which the median counts (default 5, train 3)',
     )
 
+# %% ../nbs/08_cli.ipynb #2f5f0a17
 def _folders_arguments(p):
     p.add_argument(
         '--model_path',
@@ -922,6 +936,7 @@ def _behaviour_arguments(p):
         ),
     )
 
+# %% ../nbs/08_cli.ipynb #90ba3b83
 def _evaluate_arguments(p):
     _folders_arguments(p)
     p.add_argument(
@@ -956,6 +971,7 @@ def _evaluate_arguments(p):
         help='run the behavioural suite too, and write a model card (README.md) into each folder',
     )
 
+# %% ../nbs/08_cli.ipynb #309532ae
 def _predict_arguments(p):
     p.add_argument(
         '--onnx', action='store_true', help='the folder must be ONNX (default: whichever it is)'
@@ -1127,6 +1143,7 @@ def run_command(
         print(f'emotion: {one_line(message)}', file=sys.stderr)
     return code
 
+# %% ../nbs/08_cli.ipynb #385e1725
 def _parse_and_run(argv, args):
     parser = build_parser()
     try:
@@ -1158,6 +1175,7 @@ def one_line(
     line = ' '.join(message.splitlines())
     return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
+# %% ../nbs/08_cli.ipynb #7630a755
 def _interrupted(args):
     can_resume = getattr(args, 'resume', None) is not None
     return 'interrupted; ' + (

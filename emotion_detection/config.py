@@ -163,6 +163,7 @@ _Loader.add_implicit_resolver(
     list('-+0123456789.'),
 )
 
+# %% ../nbs/02a_config.ipynb #17064145
 def parse_yaml(
     text:str, # `InputError` when it is no YAML
     name:str='the value', # For the message
@@ -264,6 +265,7 @@ def override_value(
         )
     return value
 
+# %% ../nbs/02a_config.ipynb #d6b7ccc3
 def apply_override(
     raw:dict, # Nested dicts, changed in place
     assignment:str, # `section.key=value`; a text as it is, other values in YAML

@@ -336,6 +336,7 @@ def divide(
 class HubUnreachable(InputError):
     "The Hub did not answer, or must not be asked."
 
+# %% ../nbs/00c_data.ipynb #427038aa
 def hub_commit(
     name:str, # `owner/name`
     revision:str|None=None, # Branch, tag or commit; default: the newest
@@ -423,6 +424,7 @@ def commit_of(
     folders = {Path(f['filename']).parent.name for f in rows.cache_files}
     return next((f for f in folders if re.fullmatch(r'[0-9a-f]{40}', f)), None)
 
+# %% ../nbs/00c_data.ipynb #a4aae511
 def hub_cached(
     name:str, # `owner/name` of a data set
     config:str|None,
@@ -490,6 +492,7 @@ def unwritable(
         "is kept there: set HF_HOME to a folder of yours"
     )
 
+# %% ../nbs/00c_data.ipynb #ea730f1c
 def from_hub(
     name:str, # `owner/name`
     read, # Function without arguments that downloads
@@ -689,6 +692,7 @@ def _decode_text(value, table):
         raise ValueError(f"label {show_value(value)} is not a list of names or ids")
     return _decode_list(values, table)
 
+# %% ../nbs/00c_data.ipynb #8d1a1aed
 def decode_value(
     value, # A name, several names, an id, several ids, or a list of either
     table:tuple|None=None, # Names that ids point into; without one, ids are refused
@@ -734,6 +738,7 @@ def name_classes(
         raise ValueError(f"label {value} has no name; there are {len(names)}")
     return names[value]
 
+# %% ../nbs/00c_data.ipynb #38fe3d8a
 def row_decoder(
     columns:list[str],
     source:Source,
@@ -804,6 +809,7 @@ def is_goemotions(
     "Are these GoEmotions' own files, by their columns and the form of their comment ids?"
     return tuple(rows.column_names)==OFFICIAL and all(map(is_official_id, rows['id'][:]))
 
+# %% ../nbs/00c_data.ipynb #46ad35ec
 def read_text(
     value, # Of the text column
 )->str: # `ValueError` when it is something else
@@ -896,6 +902,7 @@ def row_id(
     value = row.get(column) if column else None
     return None if value in (None, '') or value != value else str(value)
 
+# %% ../nbs/00c_data.ipynb #1c7a66ad
 def add_rating(
     out:Examples, # Gets the rating
     seen:dict, # Where each comment is in `out`
@@ -1014,6 +1021,7 @@ def number_rows(
         for s, e in examples.items()
     }
 
+# %% ../nbs/00c_data.ipynb #d4d95476
 def own_ids(
     examples:dict[str,Examples], # Splits as they were read
     source:Source,
@@ -1084,6 +1092,7 @@ class DataModule:
 
     train, validation, test = (property(lambda self, s=s: self.splits[s]) for s in SPLITS)
 
+# %% ../nbs/00c_data.ipynb #7c358bfc
 def counts_as_published(
     examples:Examples, # As `decode_rows` returns them
     source:Source,
@@ -1132,6 +1141,7 @@ def missing_rows(
         "give more rows, a column `split`, or files for train, dev and test"
     )
 
+# %% ../nbs/00c_data.ipynb #45769313
 def check_splits(
     *dms:DataModule, # The data of all phases
     needs:tuple[str,...]=SPLITS, # Splits that what follows cannot do without

@@ -329,6 +329,7 @@ def _finding(names, reports):
         else 'No label is rare'
     )
 
+# %% ../nbs/00d_data_report.ipynb #21226a81
 def plot_balance(
     *reports:dict, # From `data_report`, one per phase
 ): # `matplotlib` figure

@@ -78,6 +78,7 @@ def add_shift(
             shift, dtype=heads[-1].bias.dtype, device=heads[-1].bias.device
         )
 
+# %% ../nbs/03a_decision.ipynb #63ef3f22
 def shift_decision(
     classifier:EmotionClassifier, # Changed in place, where the shift is used
     validation:Examples,

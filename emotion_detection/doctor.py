@@ -73,6 +73,7 @@ def _canary_words(rows, allowed):
         f"({allowed:.4f} allowed)"
     )
 
+# %% ../nbs/05c_doctor.ipynb #92bbd984
 def _examine_onnx(folder):
     "The checks of an ONNX folder"
     rows, add = [], lambda name, row: rows.append({'check': name} | row)
@@ -130,6 +131,7 @@ def check_weights(
         )
     return f"{len(shapes)} tensors, {sum(map(np.prod, shapes.values())):,} numbers"
 
+# %% ../nbs/05c_doctor.ipynb #7f357169
 def check_tokenizer(
     folder:str|os.PathLike, # PyTorch folder
 )->int: # Tokens; `InputError` when it cannot be read, or has more than the model knows

@@ -37,6 +37,7 @@ def rating_votes(
         if sum(v) >= 2
     }
 
+# %% ../nbs/06f_errors.ipynb #9caaf1e4
 def evaluate_model(
     # `EmotionPredictor`, or any callable from a list of texts to answers, see `read_answers`
     predictor:Callable,
@@ -104,6 +105,7 @@ def plot_confusions(
     if model: fig.suptitle(model, fontsize=10)
     return fig
 
+# %% ../nbs/06f_errors.ipynb #a35e4af5
 def confused_pairs(
     results:pd.DataFrame, # From `evaluate_model`
 )->pd.DataFrame: # One row per language and pair of labels, commonest first: `language`, `label`, `pred`, `texts`, `share` (of the true label's texts), `sure` (mean probability of the wrong answer)
@@ -143,6 +145,7 @@ def ece_by_chance(
     )
     return float(np.mean([calibration_error(probs, l) for l in labels]))
 
+# %% ../nbs/06f_errors.ipynb #2e65adef
 def reliability(
     results:pd.DataFrame, # From `evaluate_model`
     bins:int=10, # Of confidence, equally wide

@@ -95,6 +95,7 @@ def _place(folder):
     )
     return step, -(read_json(folder/'config.json').get('vocab_size') or 0), folder.name
 
+# %% ../nbs/07_evaluation.ipynb #6fd15f87
 def model_folders(
     paths:list, # Model folders, or folders of them; `InputError` when there is none
     onnx:bool|None=None, # `True`: of a folder of folders only those with an ONNX model
@@ -237,6 +238,7 @@ def _rows(table):
 def _triple(row, name):
     return [round(float(row[k]), 4) for k in (name, f'{name}_low', f'{name}_high')]
 
+# %% ../nbs/07_evaluation.ipynb #a80e80ee
 def model_entry(
     m:Evaluated,
 )->dict: # See the table above
@@ -278,6 +280,7 @@ def model_entry(
         **{k: _rows(t) for k, t in tables.items()},
     }
 
+# %% ../nbs/07_evaluation.ipynb #1313fc49
 def data_entry(
     dm:DataModule,
     split:str,
@@ -363,6 +366,7 @@ def f1_of(
     "What the macro-F1 of a language is called."
     return f1_name(len(report['f1_classes'][lang]))
 
+# %% ../nbs/07_evaluation.ipynb #25a18b81
 def language_table(
     report:dict, # From `build_report`
     lang:str, # Key of `ceiling`
@@ -398,6 +402,7 @@ def _named(rows, *columns, **text):
         for r in rows
     ]
 
+# %% ../nbs/07_evaluation.ipynb #5b1b37e2
 def _scores_part(report):
     yield f"# Evaluation of {', '.join(cell_text(m['name']) for m in report['models'])}\n"
     yield (
@@ -424,6 +429,7 @@ def _scores_part(report):
         'the probabilities; in parentheses, what chance alone would show.\n'
     )
 
+# %% ../nbs/07_evaluation.ipynb #b03279ad
 def _fewer_classes(report):
     "Which labels no macro-F1 of a language speaks of"
     for lang,found in report['f1_classes'].items():
@@ -490,6 +496,7 @@ def _steps_part(report):
         )
     )
 
+# %% ../nbs/07_evaluation.ipynb #cdc00172
 def _labels_part(report):
     one = lambda k: lambda r: interval_text([r[k], r[f'{k}_low'], r[f'{k}_high']], 2)
     m = report['models'][-1]
@@ -531,6 +538,7 @@ def _labels_part(report):
             + '\n*sure* is the mean probability of the answers.\n'
         )
 
+# %% ../nbs/07_evaluation.ipynb #bc53408d
 def _slices_part(report):
     cell = lambda s: s['note'] or interval_text([s['accuracy'], s['low'], s['high']], 2)
     models = ([report['baseline']] if report['baseline'] else []) + report['models'][-1:]
@@ -617,6 +625,7 @@ def _mistakes_part(report, mistakes):
             )
         )
 
+# %% ../nbs/07_evaluation.ipynb #79eb3fe6
 def _data_part(report):
     rows = _named(
         report['data'],
@@ -640,6 +649,7 @@ def _data_part(report):
     )
     yield 'Made with ' + ', '.join(f'{k} {v}' for k,v in report['versions'].items()) + '.\n'
 
+# %% ../nbs/07_evaluation.ipynb #7a02a8f1
 def report_markdown(
     report:dict, # From `build_report`
     mistakes:pd.DataFrame, # From `confident_mistakes`
@@ -702,6 +712,7 @@ def plot_scores(
     ax.spines[['top','right']].set_visible(False)
     return fig
 
+# %% ../nbs/07_evaluation.ipynb #3345f792
 def _score_rows(entry, report):
     "Rows of scores.csv; `classes` is the number of labels that a macro-F1 is a mean of"
     classes = {f'macro_f1_{lang}': len(labels) for lang,labels in report['f1_classes'].items()}
@@ -712,6 +723,7 @@ def _score_rows(entry, report):
         for name, triple in entry['scores'].items()
     ]
 
+# %% ../nbs/07_evaluation.ipynb #19fbd8e3
 def write_report(
     # From `evaluate_folders`; labels, slices and pictures are shown for the last one
     models:list[Evaluated],

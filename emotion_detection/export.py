@@ -140,6 +140,7 @@ def _last_attention(graph):
         else None
     )
 
+# %% ../nbs/05_export.ipynb #86cead5f
 def keep_first_token(
     path:str|os.PathLike, # FP32 graph, changed in place
 )->bool: # Whether it could be; a graph of another shape stays as it is

@@ -197,6 +197,7 @@ def _note(path):
     except InputError: return {}
     return note if isinstance(note, dict) else {}
 
+# %% ../nbs/00b_files.ipynb #7aaaaf8a
 def made_files(
     folder:Path,
 )->tuple[str|None,dict]: # Kind, and path within the folder to sha256 (`None`: any)

@@ -104,6 +104,7 @@ def foreign_row(
         'accuracy': triple('accuracy'),
     }
 
+# %% ../nbs/06g_foreign.ipynb #95b87c79
 def foreign_rows(
     predictors:dict[str,Callable], # By name of the model
     sets:list[ForeignSet], # From `load_sets`

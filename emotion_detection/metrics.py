@@ -45,6 +45,7 @@ def scores_from(
         'f1': f1,
     }
 
+# %% ../nbs/01a_metrics.ipynb #f40d362a
 def _ratio(a, b):
     "`a/b`, and 0 where `b` is 0"
     return np.divide(a, b, out=np.zeros(np.shape(a)), where=np.asarray(b) > 0)

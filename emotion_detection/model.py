@@ -201,6 +201,7 @@ def _splits_by_regex(tokenizer):
     steps = json.loads(tokenizer.backend_tokenizer.to_str()).get('pre_tokenizer') or {}
     return any('Regex' in (s.get('pattern') or {}) for s in steps.get('pretokenizers', [steps]))
 
+# %% ../nbs/02_model.ipynb #ed921ebf
 def quiet_tokenizer(
     load, # Without arguments, gives a fast tokenizer
     name:str|os.PathLike, # What it is loaded from, to look up the model's type
@@ -251,6 +252,7 @@ def local_path(
     "The name of an encoder, as libraries take it."
     return str(user_path(name)) if name.startswith('~') else name
 
+# %% ../nbs/02_model.ipynb #f0c99fd3
 def load_tokenizer(
     name:str, # Folder or Hub id
     revision:str|None=None, # Commit on the Hub
@@ -294,6 +296,7 @@ def _without_hints():
     try: yield
     finally: hf_logging.set_verbosity(before)
 
+# %% ../nbs/02_model.ipynb #70f7b133
 @patch(cls_method=True)
 def from_encoder(cls:EmotionClassifier,
     # Folder or Hub id of any `transformers` encoder; `InputError` when it cannot be loaded
@@ -352,6 +355,7 @@ def _read_folder(folder):
         )
     return model, tok
 
+# %% ../nbs/02_model.ipynb #d5b9d024
 @patch(cls_method=True)
 def load(cls:EmotionClassifier,
     folder:str|os.PathLike, # Made by `save`; `InputError` when it is no such folder

@@ -103,6 +103,7 @@ def html_page(
         f'<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n'
     )
 
+# %% ../nbs/06e_page.ipynb #86237f78
 def write_page(
     markdown:str,
     folder:str|os.PathLike, # Has the pictures

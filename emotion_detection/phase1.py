@@ -146,6 +146,7 @@ def check_checkpoints(
             "name another --output_dir"
         )
 
+# %% ../nbs/03_phase1.ipynb #9b761348
 def remove_checkpoints(
     output_dir:str|os.PathLike,
     *phases:str, # Of `phase1` and `phase2`; default: both, and the note of the run
@@ -308,6 +309,7 @@ def without_paths(
         }
     )
 
+# %% ../nbs/03_phase1.ipynb #12b3bdb4
 def save_phase(
     run:Training,
     folder:str|os.PathLike, # Appears when everything is written

@@ -84,6 +84,7 @@ def _train_both(config, one, two, output_dir, token, resume):
         remove_checkpoints(output_dir)
     return final
 
+# %% ../nbs/04_phase2.ipynb #058c75ed
 def train_phases(
     config:Config,
     output_dir:str|os.PathLike, # `phase1_final/` and `final_model/` are made in it

@@ -52,6 +52,7 @@ def exported_folders(
         folders |= {'int8_trimmed': 'int8'} if trims_after(config) else {}
     return folders
 
+# %% ../nbs/07h_pipeline.ipynb #4ae9969a
 def export_all(
     model_dir:str|os.PathLike, # PyTorch folder
     output_dir:str|os.PathLike, # `onnx/`, `int8/` and `int8_trimmed/` are made in it
@@ -131,6 +132,7 @@ def write_cards(
     behaviour = read_json(made/'behaviour.json')
     for name,folder in folders.items(): write_card(folder, report, behaviour, name)
 
+# %% ../nbs/07h_pipeline.ipynb #ea5e7b4f
 def report_all(
     folders:list[Path], # Model folders
     output_dir:str|os.PathLike, # `report/` and `behaviour/` are made in it
@@ -166,6 +168,7 @@ def planned_folders(
         {'report': 'report', 'behaviour': 'behaviour'} if config.export.report else {}
     )
 
+# %% ../nbs/07h_pipeline.ipynb #bfa50d52
 def run_pipeline(
     config:Config,
     # The folders are made in it; folders of an earlier run are replaced one by one

@@ -221,6 +221,7 @@ def one_text_drop(
         falls.append(before - scores_from(after)['macro_f1'])
     return float(max(falls))
 
+# %% ../nbs/06_quantization.ipynb #ce570d1f
 def compare_probs(
     labels, # True class ids, shape `(N,)`
     fp32, # Probabilities, shape `(N, K)`
@@ -417,6 +418,7 @@ def find_faults(
         if kept is not None: break
     return kept, blame, trials
 
+# %% ../nbs/06_quantization.ipynb #1787d40a
 def trial(
     kept:list, # Nodes in FP32
     gate:Gate,
@@ -487,6 +489,7 @@ def spread_weights(
     path.with_name(f'{path.name}_data').chmod(path.stat().st_mode)
     return True
 
+# %% ../nbs/06_quantization.ipynb #fe093668
 def complete_int8(
     folder:Path, # Has the quantised graph
     onnx_dir:Path, # FP32 folder

@@ -172,6 +172,7 @@ def session(self:HeldGraph, threads):
             if self.in_place(): return session
     return self.copied_session(threads)
 
+# %% ../nbs/04b_runtime.ipynb #f5b47be4
 @patch
 def copied_session(self:HeldGraph, threads):
     "Open these files by their content, which takes memory for the weights"

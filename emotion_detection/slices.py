@@ -45,6 +45,7 @@ def words_of(
         re.sub(r'\[\w+\]|@user|http\S*|\br/\w+', ' ', text.lower()),
     )
 
+# %% ../nbs/06d_slices.ipynb #d7369877
 def without_marks(
     text:str,
 )->str: # `Tôi đã đi` becomes `Toi da di`
@@ -112,6 +113,7 @@ SLICES = {
     'long': lambda text, language: len(words_of(text)) >= LONG,
 }
 
+# %% ../nbs/06d_slices.ipynb #781e1060
 def find_slices(
     texts:list[str], # Normalised
     languages:list[str], # Of each text
@@ -133,6 +135,7 @@ def proportion(
     ci = binomtest(int(np.sum(hits)), len(hits)).proportion_ci(level, 'wilson')
     return float(np.mean(hits)), float(ci.low), float(ci.high)
 
+# %% ../nbs/06d_slices.ipynb #bb4dca87
 def slice_table(
     results:pd.DataFrame, # With `language`, `text`, `label`, `pred`
     slices:dict[str,Callable]=SLICES,

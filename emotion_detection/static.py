@@ -93,6 +93,7 @@ class _Feeds(CalibrationDataReader):
     def set_range(self, start_index, end_index): self.feeds = iter(self.all[start_index:end_index])
     def get_next(self): return next(self.feeds, None)
 
+# %% ../nbs/06b_static.ipynb #37f4bf8d
 def quantize_static_file(
     model:onnx.ModelProto, # From `read_graph`; not changed
     target:str|os.PathLike, # `.onnx` file to write
@@ -313,6 +314,7 @@ def quantize_rows_file(
     graph.opset_import.append(make_opsetid('com.microsoft', 1))
     onnx.save(graph, target)
 
+# %% ../nbs/06b_static.ipynb #16feaebb
 def drop_unused(
     model:onnx.ModelProto, # Changed in place
 ):

@@ -61,6 +61,7 @@ def table_texts(
     _same_length(table, column, len(texts))
     return texts
 
+# %% ../nbs/04c_tables.ipynb #1b5a0392
 def _same_length(table, column, rows):
     "Refuse a dict of lists that are no columns of one table"
     if not isinstance(table, Mapping): return

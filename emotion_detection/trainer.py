@@ -154,6 +154,7 @@ def duration(
     minutes = round(seconds/60)
     return f"{minutes} minute{'s'*(minutes != 1)}" if minutes < 120 else f'{minutes/60:.1f} hours'
 
+# %% ../nbs/02b_trainer.ipynb #b7dad99d
 class Progress(TrainerCallback, ExportableState):
     "A bar on a terminal, a plain line now and then elsewhere; always on stderr, because stdout is for results."
     def __init__(self,
@@ -242,6 +243,7 @@ DEFAULTS = dict(
     bf16=lambda: torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
 )
 
+# %% ../nbs/02b_trainer.ipynb #380928d5
 def trainer_arguments(
     section:PhaseSection, # What the configuration says; it wins over `DEFAULTS`
     work_dir:str|os.PathLike, # For checkpoints
@@ -307,6 +309,7 @@ def language_weights(
         if n.any()
     }
 
+# %% ../nbs/02b_trainer.ipynb #a63c6b72
 def weighted(
     examples:Examples,
     # From `language_weights`; a language that is not in it keeps its votes
@@ -435,6 +438,7 @@ def start_from(
     trainer.accelerator.wait_for_everyone()
     return last
 
+# %% ../nbs/02b_trainer.ipynb #6027add7
 def run_trainer(
     trainer:EmotionTrainer,
     last:Path|None, # Checkpoint to go on from

@@ -56,6 +56,7 @@ def _move_processor(processor, new_id):
         "version does not know; it cannot be trimmed"
     )
 
+# %% ../nbs/02c_trimming.ipynb #b8c48225
 def move_ids(
     spec:dict, # `tokenizer.json`
     new_id:dict[int,int], # Old id to new id
@@ -195,6 +196,7 @@ def _log_shares(
     total = table.total() + smooth*len(table)
     return {x: math.log((n+smooth)/total) for x,n in table.items()}
 
+# %% ../nbs/02c_trimming.ipynb #f00e3584
 def piece_ranks(
     vocab:list, # Pairs of piece and score, a log-probability over all the languages of the model
     # From `count_tokens`, one per language; without any the order is that of the scores
@@ -368,6 +370,7 @@ def _prove(before, after, moved, texts):
         'share_of_uncovered_changed': float(changed.mean()) if len(changed) else None,
     }
 
+# %% ../nbs/02c_trimming.ipynb #d023e970
 def trim_proof(
     model_dir:str|os.PathLike, # PyTorch folder
     trimmed_dir:str|os.PathLike, # The same model with a smaller vocabulary
