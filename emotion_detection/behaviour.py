@@ -71,7 +71,7 @@ class Capability:
 def swap_letters(
     text:str,
 )->str: # The same text where no word has two different letters after its first
-    "Exchange two neighbours within the longest word, as fast fingers do."
+    "Exchange two neighbors within the longest word, as fast fingers do."
     for word in sorted(re.findall(r'[^\W\d_]+', text), key=len, reverse=True):
         i = next((i for i in range(1, len(word)-1) if word[i] != word[i+1]), None)
         if i: return text.replace(word, word[:i] + word[i+1] + word[i] + word[i+2:], 1)
@@ -500,8 +500,8 @@ def wilson(
     z:float=1.96, # 95 %
 )->tuple[float,float]: # Lower and upper end
     "Wilson's interval of a share."
-    centre, spread = rate + z*z/(2*n), z*math.sqrt(rate*(1-rate)/n + z*z/(4*n*n))
-    return max(0., (centre-spread)/(1 + z*z/n)), min(1., (centre+spread)/(1 + z*z/n))
+    center, spread = rate + z*z/(2*n), z*math.sqrt(rate*(1-rate)/n + z*z/(4*n*n))
+    return max(0., (center-spread)/(1 + z*z/n)), min(1., (center+spread)/(1 + z*z/n))
 
 # %% ../nbs/07e_behaviour.ipynb #33115d2e
 def failure_rates(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NEEDS', 'BATCH', 'WEIGHTS', 'OPEN', 'Contender', 'contenders', 'memory', 'work', 'Worker', 'bench_texts',
-           'cold_start', 'run_rounds', 'weights_mb', 'summarise', 'bench_predict', 'forms_of', 'full_size_folders',
+           'cold_start', 'run_rounds', 'weights_mb', 'summarize', 'bench_predict', 'forms_of', 'full_size_folders',
            'plot_size_latency']
 
 # %% ../nbs/07c_bench_predict.ipynb #74f39d26
@@ -373,7 +373,7 @@ def weights_mb(
     return sum(f.stat().st_size for f in Path(folder).rglob('*') if f.suffix in WEIGHTS)/1e6
 
 # %% ../nbs/07c_bench_predict.ipynb #1755bae7
-def summarise(
+def summarize(
     contender:Contender,
     got:dict, # Its part of what `run_rounds` found
     first:dict, # The part of the contender that it is compared with
@@ -453,7 +453,7 @@ def bench_predict(
         )
     )
     table = pd.DataFrame([
-        summarise(c, got[c.name], got[entered[0].name]) if c.name in got else {'name': c.name}
+        summarize(c, got[c.name], got[entered[0].name]) if c.name in got else {'name': c.name}
         for c in listed
     ])
     table['note'] = [c.missing() for c in listed]
@@ -557,12 +557,12 @@ def plot_size_latency(
     _, ax = plt.subplots(figsize=(7, 4))
     for _,r in ran.iterrows():
         if not r['name'].endswith('throughput'):  # the same for a single text
-            marker, colour = look[r['name']]
+            marker, color = look[r['name']]
             ax.scatter(
                 r.disk_mb,
                 r.ms_p50,
                 marker=marker,
-                color=colour,
+                color=color,
                 s=70,
                 edgecolor='black',
                 zorder=3,

@@ -56,19 +56,19 @@ class ExportSection(Section):
     enabled:bool = True # Export after training
     opset:int = Field(18, ge=14) # ONNX operator set
     tolerance:float = Field(1e-4, gt=0) # Largest difference of a logit between PyTorch and ONNX
-    # Share of answers that should be right on the dev texts; less sure ones get no label. Default: all texts get one
+    # Share of answers that should be right on the validation texts; less sure ones get no label. Default: all texts get one
     target_accuracy:float|None = Field(None, gt=0, le=1)
     # Evaluate on the test texts at the end, run the behavioural suite, write a card into each folder
     report:bool = True
 
 class QuantizationSection(Section):
     "ONNX FP32 to INT8."
-    enabled:bool = True # Quantise after the export
+    enabled:bool = True # Quantize after the export
     per_channel:bool = True # One scale per output channel of a weight
     reduce_range:bool = True # 7-bit weights: no saturation on x86 without VNNI
     # Operators whose weights become INT8; Gather is the embedding table
     op_types:list[Literal['MatMul','Gather']] = ['MatMul', 'Gather']
-    # The gate: share of each language's dev texts that get FP32's label
+    # The gate: share of each language's validation texts that get FP32's label
     min_agreement:float = Field(0.985, ge=0, le=1)
     # The gate: fall of each language's macro-F1 against FP32, in [0, 1]
     max_f1_drop:float = Field(0.005, ge=0)
@@ -133,7 +133,7 @@ class Config(Section):
     export:ExportSection = ExportSection()
     quantization:QuantizationSection = QuantizationSection()
     trimming:TrimmingSection = TrimmingSection()
-    # After phase 2, shift the decision between the classes where the dev texts show that this helps
+    # After phase 2, shift the decision between the classes where the validation texts show that this helps
     shift_decision:bool = False
 
 # %% ../nbs/02a_config.ipynb #caaa4999

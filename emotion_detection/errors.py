@@ -170,7 +170,7 @@ def reliability(
     )
 
 # %% ../nbs/06f_errors.ipynb #be9d5bbf
-# Colours that stay apart in greyscale, markers and lines for who sees none
+# Colors that stay apart in greyscale, markers and lines for who sees none
 LOOK = (('#264653', 'o-'), ('#c8553d', 's--'), ('#7a7a7a', '^:'))
 
 def plot_reliability(

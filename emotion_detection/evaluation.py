@@ -187,7 +187,7 @@ def ms_per_text(
     texts:list[str], # Cycled through
     runs:int=60, # Timed calls, one text each
 )->float: # Median milliseconds per call
-    "Latency of one text, tokenisation included."
+    "Latency of one text, tokenization included."
     refuse_one(texts, 'ms_per_text')
     for t in texts[:5]: predictor(t)
     times = []
@@ -436,7 +436,7 @@ def _fewer_classes(report):
         missing = [l for l in LABELS if l not in found]
         if missing:
             yield (
-                f"In {LANGUAGES.get(lang, lang)} no text is labelled {' or '.join(missing)}: "
+                f"In {LANGUAGES.get(lang, lang)} no text is labeled {' or '.join(missing)}: "
                 f"macro-F1 is the mean over the other {len(found)} labels.\n"
             )
 
@@ -598,7 +598,7 @@ def foreign_table(
 def _foreign_part(report):
     if report['foreign']:
         yield (
-            '## On foreign ground\n\nMacro-F1 on texts that come from elsewhere, labelled by '
+            '## On foreign ground\n\nMacro-F1 on texts that come from elsewhere, labeled by '
             'other people; no setting was chosen on them.\n\n'
         ) + markdown_table(foreign_table(report), right=('texts',))
 

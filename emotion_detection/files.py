@@ -722,7 +722,7 @@ def is_pointer(
 def refuse_pointers(
     folder:str|os.PathLike, # Model folder
 ): # `InputError` names the first file that was not fetched
-    "Recognise a clone without Git LFS, whose weights are notes of three lines."
+    "Recognize a clone without Git LFS, whose weights are notes of three lines."
     for path in sorted([*Path(folder).glob('*'), *Path(folder).glob('onnx/*')]):
         if path.is_file() and is_pointer(path):
             raise InputError(

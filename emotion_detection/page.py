@@ -27,7 +27,7 @@ def cell_text(
 
 # %% ../nbs/06e_page.ipynb #3febcfcc
 def markdown_table(
-    # Cells as text, made harmless by whoever knows where they come from; all with the same keys
+    # Cells as text, made harmless by the caller; all with the same keys
     rows:list[dict],
     right:tuple=(), # Columns of numbers
 )->str: # '' for no rows

@@ -64,12 +64,12 @@ def export_all(
     model_dir, output_dir, made = user_path(model_dir), user_path(output_dir), []
     for name,kind in exported_folders(config).items():
         check_output(output_dir/name, kind, [model_dir])
-    def station(words, make, name, *args):
+    def step(words, make, name, *args):
         say(words)
         made.append(make(*args[:1], output_dir/name, *args[1:]))
         calibrate_folder(made[-1], *data, target_accuracy=config.export.target_accuracy)
     if not config.export.enabled: return made
-    station(
+    step(
         'export: PyTorch to ONNX',
         export_onnx,
         'onnx',
@@ -78,9 +78,9 @@ def export_all(
         config.export.tolerance,
     )
     if not config.quantization.enabled: return made
-    station('quantise: ONNX to INT8', quantize_int8, 'int8', made[0], data, config.quantization)
+    step('quantize: ONNX to INT8', quantize_int8, 'int8', made[0], data, config.quantization)
     if trims_after(config) and vocabulary(model_dir) > config.trimming.vocab_size:
-        station(
+        step(
             'trim: a vocabulary for these languages, then ONNX and INT8 again',
             trim_and_quantize,
             'int8_trimmed',
@@ -178,7 +178,7 @@ def run_pipeline(
     # More that is read and must not be replaced, such as the configuration's file
     sources:tuple|list=(),
 )->pd.DataFrame|None: # See `report_all`; only `MB` with `export.report=false`; `None` in all processes but the main one
-    "Train both phases, export, quantise, trim, evaluate and describe."
+    "Train both phases, export, quantize, trim, evaluate and describe."
     output_dir = user_path(output_dir)
     check_run(output_dir, config, planned_folders(config), sources)
     with run_lock(output_dir):

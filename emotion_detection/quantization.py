@@ -50,7 +50,7 @@ MIN_ROWS = 500 # XLM-R's 514 positions too: 1.2 MB
 def read_graph(
     path:str|os.PathLike, # `.onnx` file
 )->onnx.ModelProto:
-    "Read a graph; each `Gemm` becomes the `MatMul` and the `Add` that ONNX Runtime can quantise."
+    "Read a graph; each `Gemm` becomes the `MatMul` and the `Add` that ONNX Runtime can quantize."
     model = ONNXModel(onnx.load(path))
     model.replace_gemm_with_matmul()
     return model.model
@@ -111,10 +111,10 @@ def quantize_tables(
 def quantize_file(
     model:onnx.ModelProto, # From `read_graph`; not changed
     target:str|os.PathLike, # `.onnx` file to write
-    nodes, # Names of the nodes to quantise
+    nodes, # Names of the nodes to quantize
     options:QuantizationSection,
 ):
-    "Quantise some nodes of a graph: tables by row, matrices with ONNX Runtime."
+    "Quantize some nodes of a graph: tables by row, matrices with ONNX Runtime."
     graph = onnx.ModelProto()
     graph.CopyFrom(model)
     quantize_tables(graph, nodes)
@@ -174,7 +174,7 @@ def say(
     message:str, # One line
 ):
     "A line on stderr, above a bar."
-    tqdm.write(f'quantise: {message}', file=sys.stderr)
+    tqdm.write(f'quantize: {message}', file=sys.stderr)
 
 # %% ../nbs/06_quantization.ipynb #0924a167
 SWITCH = 'int8:'
@@ -255,14 +255,14 @@ def gate_failure(
     for lang,f in figures.items():
         if f['changed'] > 1 and not f['agreement'] >= options.min_agreement:
             return (
-                f"INT8 agrees with FP32 on {100 * f['agreement']:.2f} % of the {lang} dev texts "
+                f"INT8 agrees with FP32 on {100 * f['agreement']:.2f} % of the {lang} validation texts "
                 f"and {100 * options.min_agreement:.4g} % are needed"
             )
     for lang,f in figures.items():
         if not f['f1_drop'] <= max(options.max_f1_drop, f['one_text']):
             return (
                 f"INT8 loses {100 * f['f1_drop']:.2f} points of "
-                f"{f1_name(f.get('f1_classes', len(LABELS)))} on the {lang} dev texts and at "
+                f"{f1_name(f.get('f1_classes', len(LABELS)))} on the {lang} validation texts and at "
                 f"most {100 * max(options.max_f1_drop, f['one_text']):.3g} may be lost"
             )
 
@@ -288,7 +288,7 @@ class Gate:
 
     def sample(self,
         n:int, # Texts per language
-    ): # With every so-manieth text of this one
+    ): # With evenly spaced texts of this one
         "A smaller gate."
         take = lambda part, at: [part[i] for i in at] if isinstance(part, list) else part[at]
         at = {
@@ -310,7 +310,7 @@ def open_gate(
     "Ask FP32 about the validation texts."
     if not data:
         raise InputError(
-            "INT8 is only kept if it answers as FP32 does, which takes labelled texts: give "
+            "INT8 is only kept if it answers as FP32 does, which takes labeled texts: give "
             "data with a validation split, in each language"
         )
     if lacking := [dm.source.source for dm in data if not len(dm.validation)]:
@@ -331,7 +331,7 @@ def open_gate(
 # %% ../nbs/06_quantization.ipynb #935131d0
 def both_ways(
     fp32:onnx.ModelProto, # From `read_graph`
-    int8:onnx.ModelProto, # The same graph, with `nodes` quantised
+    int8:onnx.ModelProto, # The same graph, with `nodes` quantized
     nodes, # Names
 )->onnx.ModelProto: # Has one more input per node, `int8:<node>`, a truth value
     "One graph with both forms of each node."
@@ -391,7 +391,7 @@ def fewest(
 # %% ../nbs/06_quantization.ipynb #fe3c7b0b
 def find_faults(
     fp32:onnx.ModelProto, # From `read_graph`
-    int8_path:str|os.PathLike, # The same with all of `nodes` quantised
+    int8_path:str|os.PathLike, # The same with all of `nodes` quantized
     nodes:dict[str,int], # Names and numbers of weights
     gate:Gate, # `search_texts` of its texts are used
 )->tuple[list|None,dict,list]: # Nodes to leave in FP32, see `fewest`; `sensitivities`; one dict per trial: nodes left, figures, passed or not
@@ -432,15 +432,15 @@ def trial(
 
 # %% ../nbs/06_quantization.ipynb #a3b48179
 def quantize_gated(
-    source:str|os.PathLike, # FP32 `.onnx` file; `InputError` when it has nothing to quantise
+    source:str|os.PathLike, # FP32 `.onnx` file; `InputError` when it has nothing to quantize
     target:str|os.PathLike, # `.onnx` file to write; not to be kept when this raises `GateError`
     gate:Gate,
 )->dict: # The report: the rule, `mb`, `nodes`, `in_fp32`, figures `before` and `after` the search, `sensitivity`, `trials`
-    "Quantise as many nodes as the gate allows."
+    "Quantize as many nodes as the gate allows."
     graph, options = read_graph(source), gate.options
     nodes = weight_nodes(graph, options.op_types)
     if not nodes:
-        raise InputError(f"{source} has no FP32 weights to quantise; give an FP32 ONNX model")
+        raise InputError(f"{source} has no FP32 weights to quantize; give an FP32 ONNX model")
     quantize_file(graph, target, nodes, options)
     before = after = gate.measure(graph_probs(target))
     mb = {'fp32': Path(source).stat().st_size/1e6, 'all_int8': Path(target).stat().st_size/1e6}
@@ -491,12 +491,12 @@ def spread_weights(
 
 # %% ../nbs/06_quantization.ipynb #fe093668
 def complete_int8(
-    folder:Path, # Has the quantised graph
+    folder:Path, # Has the quantized graph
     onnx_dir:Path, # FP32 folder
     report:dict, # From `quantize_gated`
     options:QuantizationSection,
 ):
-    "Add to a quantised graph what makes it a model: tokenizer and configuration of the FP32 folder, and a manifest with the gate's figures and the canary's distance from FP32."
+    "Add to a quantized graph what makes it a model: tokenizer and configuration of the FP32 folder, and a manifest with the gate's figures and the canary's distance from FP32."
     manifest = read_manifest(onnx_dir)
     for file in onnx_dir.iterdir():
         if file.suffix in ('.json', '.txt', '.model') and file.name != MANIFEST:
@@ -570,7 +570,7 @@ def quantize_unchecked(
     output_dir:str|os.PathLike, # INT8 folder to make
     options:QuantizationSection|None=None,
 )->Path: # `output_dir`
-    "INT8 without the gate, for measuring models that have learned nothing, whose labels a breath can change."
+    "INT8 without the gate, for untrained models: size and speed only."
     onnx_dir = user_path(onnx_dir)
     graph = read_graph(find_onnx(onnx_dir))
     options = options or QuantizationSection()

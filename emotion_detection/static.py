@@ -97,13 +97,13 @@ class _Feeds(CalibrationDataReader):
 def quantize_static_file(
     model:onnx.ModelProto, # From `read_graph`; not changed
     target:str|os.PathLike, # `.onnx` file to write
-    nodes, # Names of the nodes to quantise
+    nodes, # Names of the nodes to quantize
     feeds:list[dict], # From `text_feeds`
     options:QuantizationSection,
     # How a range follows from the values seen: `MinMax`, or `Entropy` or `Percentile`, which cut off outliers
     method:str='MinMax',
 ):
-    "Quantise some nodes of a graph: tables by row, matrices with ONNX Runtime and scales from `feeds`."
+    "Quantize some nodes of a graph: tables by row, matrices with ONNX Runtime and scales from `feeds`."
     graph = onnx.ModelProto()
     graph.CopyFrom(model)
     quantize_tables(graph, nodes)
@@ -273,11 +273,11 @@ def company_gap(
 def quantize_rows_file(
     model:onnx.ModelProto, # From `read_graph`; not changed
     target:str|os.PathLike, # `.onnx` file to write
-    nodes, # Names of the nodes to quantise
+    nodes, # Names of the nodes to quantize
     # Columns with a scale of their own, a power of 2; a matrix whose height is no multiple stays in FP32
     block:int=256,
 ):
-    "Quantise tables by row, and matrices for activations that are quantised by row at run time."
+    "Quantize tables by row, and matrices for activations that are quantized by row at run time."
     graph = onnx.ModelProto()
     graph.CopyFrom(model)
     quantize_tables(graph, nodes)

@@ -120,7 +120,7 @@ def test_report(written):
     assert (
         '| macro-F1 over 3 of 4 classes |' in text
         and (
-            'In English no text is labelled surprise: macro-F1 is the mean over the other 3 labels.'
+            'In English no text is labeled surprise: macro-F1 is the mean over the other 3 labels.'
         )
         in text
     )

@@ -413,7 +413,7 @@ def test_contrast(browser, url, page, scheme):
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 def test_contrast_of_everything(browser, tmp_path, scheme):
-    "A page with what no page may have today: each kind of callout, every colour of code in four languages, a table, maths, a quotation."
+    "A page with what no page may have today: each kind of callout, every color of code in four languages, a table, maths, a quotation."
     new = nbformat.v4
     table = (
         '<div><table border="1" '
@@ -463,7 +463,7 @@ def test_contrast_of_everything(browser, tmp_path, scheme):
 
 
 def test_contrast_is_measured(browser, tmp_path):
-    "The measure itself, on colours whose ratio is known: grey 118 on white is just under 4.5."
+    "The measure itself, on colors whose ratio is known: grey 118 on white is just under 4.5."
     (tmp_path / 'a.html').write_text(
         '<body style="background:#fff"><p style="color:#767676">passes</p><p style="color:#777">fails</p><p style="color:#777;font-size:24px">large</p>'
         '<p style="color:#000;opacity:.5">faded</p><div style="background:rgba(0,0,0,.9)"><p style="color:#444">dark</p></div><details><p style="color:#ccc">folded</p></details><p style="color:#fff;display:none">no</p>'

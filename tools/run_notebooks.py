@@ -48,7 +48,7 @@ def execute(path, flags):
 
 
 def smaller(output):
-    "A figure with at most 256 colours, a third of the size to the same eye; other outputs as they are."
+    "A figure with at most 256 colors, a third of the size to the same eye; other outputs as they are."
     if png := output.get('data', {}).get('image/png'):
         buffer = io.BytesIO()
         Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB').quantize(256).save(

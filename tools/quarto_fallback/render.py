@@ -35,9 +35,9 @@ PALETTE = [  # as the system has it, until the reader chooses
         toggle=dict(icon=f'material/{icon}', name=then),
     )
     for value, scheme, icon, then in (
-        ('', 'default', 'brightness-auto', 'Light colours'),
-        (': light', 'default', 'weather-sunny', 'Dark colours'),
-        (': dark', 'slate', 'weather-night', "The system's colours"),
+        ('', 'default', 'brightness-auto', 'Light colors'),
+        (': light', 'default', 'weather-sunny', 'Dark colors'),
+        (': dark', 'slate', 'weather-night', "The system's colors"),
     )
 ]
 EXTENSIONS = [
