@@ -425,6 +425,11 @@ def ask(
 TOLERANCE = .1 # Largest move of a probability under a change that means nothing
 MARGIN = .01   # Smallest move of a probability that counts as one
 
+def _shown(label, probs, of):
+    "A label, or a probability where there are some, in words"
+    if label is None: return 'unsure'
+    return label if probs is None else f'{of} {probs[LABELS.index(of)]:.2f}'
+
 def judge(
     case:Case,
     before:tuple, # Label and probabilities of `case.text`, from `ask`
@@ -433,30 +438,21 @@ def judge(
     margin:float=MARGIN,
 )->dict: # `passed` (`None`: not judged), `move` (of a probability, nan without), `came` (in words)
     "Does a predictor pass a case?"
-    show = lambda label, probs, of: (
-        f'{label}' if probs is None else f'{of} {probs[LABELS.index(of)]:.2f}'
-    )
     (label, p), (new, q) = before, after or before
     if case.expect in LABELS:
-        return {
-            'passed': label == case.expect,
-            'move': math.nan,
-            'came': show(label, p, label) if label else 'unsure',
-        }
+        return {'passed': label == case.expect, 'move': math.nan, 'came': _shown(label, p, label)}
     if case.expect == 'same':
-        move = math.nan if p is None else float(np.abs(q-p).max())
-        came = (
-            f"{show(label, p, label) if label else 'unsure'} → "
-            f"{show(new, q, new) if new else 'unsure'}"
-        )
+        move = math.nan if p is None else float(np.abs(q - p).max())
+        came = f'{_shown(label, p, label)} → {_shown(new, q, new)}'
         return {'passed': label == new and not move > tolerance + 1e-9, 'move': move, 'came': came}
     if p is None: return {'passed': None, 'move': math.nan, 'came': 'no scores'}
     way, of = case.expect.split()
-    move = float((q-p)[LABELS.index(of)])
+    move = float((q - p)[LABELS.index(of)])
+    passed = (move if way == 'more' else -move) > margin
     return {
-        'passed': (move if way == 'more' else -move) > margin,
+        'passed': passed,
         'move': move,
-        'came': f'{show(label, p, of)} → {show(new, q, of)}',
+        'came': f'{of} {p[LABELS.index(of)]:.2f} → {of} {q[LABELS.index(of)]:.2f}',
     }
 
 # %% ../nbs/07e_behaviour.ipynb #c0de669c
@@ -472,23 +468,24 @@ def judge_suite(
     suite = load_suite() if suite is None else suite
     texts = [t for c in suite for case in c.cases for t in (case.text, case.changed) if t]
     answers = {name: ask(p, texts, name) for name,p in predictors.items()}
-    rows = [
-        {
-            'language': c.language,
-            'kind': c.kind,
-            'capability': c.name,
-            'about': c.about,
-            'predictor': name,
-            'template': case.template,
-            'text': case.text,
-            'changed': case.changed or '',
-            'expected': case.expect,
-            **judge(case, a[case.text], a.get(case.changed), tolerance, margin),
+    rows = []
+    for capability in suite:
+        about = {
+            'language': capability.language,
+            'kind': capability.kind,
+            'capability': capability.name,
+            'about': capability.about,
         }
-        for c in suite
-        for name, a in answers.items()
-        for case in c.cases
-    ]
+        for name,said in answers.items():
+            for case in capability.cases:
+                given = {
+                    'template': case.template,
+                    'text': case.text,
+                    'changed': case.changed or '',
+                    'expected': case.expect,
+                }
+                verdict = judge(case, said[case.text], said.get(case.changed), tolerance, margin)
+                rows.append(about | {'predictor': name} | given | verdict)
     judged = pd.DataFrame(rows).astype({'passed': 'boolean'})
     judged.attrs = {'tolerance': tolerance, 'margin': margin}
     return judged
@@ -508,34 +505,27 @@ def failure_rates(
     judged:pd.DataFrame, # From `judge_suite`
 )->pd.DataFrame: # One row per capability and predictor: `templates`, `cases`, `failures`, `rate`, `low`, `high`, `note`; no rate where nothing was judged
     "How often each capability fails."
+    keys = ['language', 'kind', 'capability', 'predictor']
     rows = []
-    for (language, kind, capability, predictor), g in judged.groupby(
-        ['language', 'kind', 'capability', 'predictor'], sort=False
-    ):
-        n, asked = g.template.nunique(), bool(g.passed.notna().all())
-        rate = float((~g.passed).mean()) if asked else math.nan
-        low, high = wilson(rate, n) if asked else (math.nan, math.nan)
-        note = (
-            'needs scores'
-            if not asked
-            else 'judged by the label alone'
-            if kind == 'INV' and g.move.isna().all()
-            else ''
-        )
-        rows.append({
-            'language': language,
-            'kind': kind,
-            'capability': capability,
-            'predictor': predictor,
-            'templates': n,
-            'cases': len(g),
-            'failures': int((~g.passed).sum()) if asked else pd.NA,
-            'rate': rate,
-            'low': low,
-            'high': high,
-            'note': note,
-            'about': g.about.iloc[0],
-        })
+    for key,cases in judged.groupby(keys, sort=False):
+        row = dict(zip(keys, key)) | {'templates': cases.template.nunique(), 'cases': len(cases)}
+        if cases.passed.notna().all():
+            failed = ~cases.passed
+            rate = float(failed.mean())
+            low, high = wilson(rate, row['templates'])
+            by_label = row['kind'] == 'INV' and cases.move.isna().all()
+            note = 'judged by the label alone' if by_label else ''
+            row |= {
+                'failures': int(failed.sum()),
+                'rate': rate,
+                'low': low,
+                'high': high,
+                'note': note,
+            }
+        else:
+            nothing = dict.fromkeys(('rate', 'low', 'high'), math.nan)
+            row |= {'failures': pd.NA} | nothing | {'note': 'needs scores'}
+        rows.append(row | {'about': cases.about.iloc[0]})
     return pd.DataFrame(rows).astype({'failures': 'Int64'})
 
 # %% ../nbs/07e_behaviour.ipynb #a99fa027

@@ -46,11 +46,13 @@ def folder_facts(
     } | {k: facts.get(k) for k in ('calibration', 'quantization', 'trimming', 'versions')}
 
 # %% ../nbs/07f_card.ipynb #698ba993
+def _language(lang): return LANGUAGES.get(lang, lang)
+
 def _by_language(report):
-    return {
-        d['language']: [x for x in report['data'] if x['language'] == d['language']]
-        for d in report['data']
-    }
+    "The data of each language in a report"
+    found = {}
+    for data in report['data']: found.setdefault(data['language'], []).append(data)
+    return found
 
 # %% ../nbs/07f_card.ipynb #3c4db852
 def eval_results(
@@ -58,29 +60,24 @@ def eval_results(
     report:dict, # From `emotion evaluate`, see the evaluation page
 )->list: # `huggingface_hub.EvalResult`, two per language
     "Accuracy and macro-F1 as the Hub indexes them."
-    hub, out = require('huggingface_hub', 'train', 'a model card'), []
+    hub = require('huggingface_hub', 'train', 'a model card')
+    found = []
     for lang,sources in _by_language(report).items():
-        about = dict(
-            task_type='text-classification',
-            task_name='Emotion',
-            dataset_type=sources[0]['source'],
-            dataset_name=' + '.join(d['source'] for d in sources)
-            + f' ({LANGUAGES.get(lang, lang)})',
-            dataset_split=report['split'],
-        )
-        for kind, key, name in (
-            ('f1', 'macro_f1', f1_name(len(report['f1_classes'][lang]))),
-            ('accuracy', 'accuracy', 'accuracy'),
-        ):
-            out.append(
-                hub.EvalResult(
-                    **about,
-                    metric_type=kind,
-                    metric_name=name,
-                    metric_value=entry['scores'][f'{key}_{lang}'][0],
-                )
+        names = ' + '.join(d['source'] for d in sources)
+        about = {
+            'task_type': 'text-classification',
+            'task_name': 'Emotion',
+            'dataset_type': sources[0]['source'],
+            'dataset_name': f'{names} ({_language(lang)})',
+            'dataset_split': report['split'],
+        }
+        f1 = f1_name(len(report['f1_classes'][lang]))
+        for kind,score,name in (('f1', 'macro_f1', f1), ('accuracy', 'accuracy', 'accuracy')):
+            value = entry['scores'][f'{score}_{lang}'][0]
+            found.append(
+                hub.EvalResult(**about, metric_type=kind, metric_name=name, metric_value=value)
             )
-    return out
+    return found
 
 # %% ../nbs/07f_card.ipynb #18302401
 def card_header(
@@ -90,31 +87,90 @@ def card_header(
 ): # `huggingface_hub.ModelCardData`
     "What programs read: languages, licence, data sets, figures."
     hub = require('huggingface_hub', 'train', 'a model card')
-    sources = (
-        sorted({
-            d['source'] for d in report['data'] if re.fullmatch(r'[\w.-]+/[\w.-]+', d['source'])
-        })
-        if report
-        else []
-    )
-    languages = list(_by_language(report)) if report else list(LANGUAGES)
-    return hub.ModelCardData(
-        language=languages,
+    header = hub.ModelCardData(
+        language=list(_by_language(report)) if report else list(LANGUAGES),
         license=hub_license(facts['licences']),
         library_name='transformers.js' if facts['graph'] else 'transformers',
         pipeline_tag='text-classification',
-        tags=['emotion', 'emotion_detection'] + ['onnx'] * bool(facts['graph']),
-        datasets=sources or None,
+        tags=['emotion', 'emotion_detection', *(['onnx'] if facts['graph'] else [])],
         metrics=['f1', 'accuracy'],
-        **(
-            {'model_name': facts['name'], 'eval_results': eval_results(entry, report)}
-            if entry
-            else {}
-        ),
     )
+    if report:
+        sources = {d['source'] for d in report['data']}
+        on_hub = sorted(s for s in sources if re.fullmatch(r'[\w.-]+/[\w.-]+', s))
+        header.datasets = on_hub or None
+    if entry:
+        header.model_name = facts['name']
+        header.eval_results = eval_results(entry, report)
+    return header
 
 # %% ../nbs/07f_card.ipynb #5c9873c2
 def _share(x): return '–' if x is None else f'{x:.2f}'
+
+def _row(name, entry, lang, f1):
+    "The scores of a model in one language"
+    raters = entry['against_raters'][lang] or {}
+    return {
+        '': name,
+        f1: interval_text(entry['scores'][f'macro_f1_{lang}']),
+        'accuracy': interval_text(entry['scores'][f'accuracy_{lang}']),
+        'against single raters': interval_text(raters.get('accuracy')),
+    }
+
+def _scores(entry, report, lang):
+    "The model beside the baseline and the noise ceiling"
+    f1 = f1_name(len(report['f1_classes'][lang]))
+    rows = [_row('this model', entry, lang, f1)]
+    if report['baseline']:
+        rows.append(
+            _row(
+                'TF-IDF + logistic regression, trained on the same texts',
+                report['baseline'],
+                lang,
+                f1,
+            )
+        )
+    ceiling = report['ceiling'][lang]
+    if not ceiling:
+        return (
+            markdown_table(rows)
+            + '\nThe ceiling is not known: these data have one label per text.\n'
+        )
+    for who,words in (('held_out', 'a person'), ('oracle', 'an oracle')):
+        agreement = interval_text(ceiling[who]['accuracy'])
+        rows.append({
+            '': f'noise ceiling, {words}',
+            f1: '–',
+            'accuracy': '–',
+            'against single raters': agreement,
+        })
+    return markdown_table(rows)
+
+def _labels(entry, lang):
+    "Precision, recall and F1 of each label"
+    rows = []
+    for c in entry['classes']:
+        if c['language'] == lang:
+            shares = {
+                'precision': _share(c['precision']),
+                'recall': _share(c['recall']),
+                'F1': _share(c['f1']),
+            }
+            rows.append({'label': c['label']} | shares | {'texts': f"{c['support']:,}"})
+    return markdown_table(rows, right=('precision', 'recall', 'F1', 'texts'))
+
+def _slices(entry, lang):
+    "Accuracy on texts that have something in common; '' without such texts"
+    rows = []
+    for s in entry['slices']:
+        if s['language'] == lang:
+            accuracy = s['note'] or interval_text([s['accuracy'], s['low'], s['high']])
+            rows.append({
+                'texts that are': cell_text(s['slice']),
+                'number': f"{s['texts']:,}",
+                'accuracy': accuracy,
+            })
+    return markdown_table(rows, right=('number',))
 
 # %% ../nbs/07f_card.ipynb #484d5a4c
 def results_part(
@@ -127,80 +183,19 @@ def results_part(
             '## Results\n\nNot measured. `emotion evaluate --cards` does it, and writes this '
             'card anew.\n'
         )
-    out = [
-        f"## Results\n\nOn the {report['split']} split. Square brackets: "
-        f"{100 * report['level']:.0f} % bootstrap intervals.\n"
-    ]
-    rivals = [
-        (m, n)
-        for m, n in (
-            (entry, 'this model'),
-            (report['baseline'], 'TF-IDF + logistic regression, trained on the same texts'),
+    level = f"{100*report['level']:.0f}"
+    parts = [
+        (
+            f"## Results\n\nOn the {report['split']} split. Square brackets: {level} % bootstrap "
+            "intervals.\n"
         )
-        if m
     ]
     for lang,sources in _by_language(report).items():
-        f1 = f1_name(len(report['f1_classes'][lang]))
-        rows = [
-            {
-                '': n,
-                f1: interval_text(m['scores'][f'macro_f1_{lang}']),
-                'accuracy': interval_text(m['scores'][f'accuracy_{lang}']),
-                'against single raters': interval_text(
-                    (m['against_raters'][lang] or {}).get('accuracy')
-                ),
-            }
-            for m, n in rivals
-        ]
-        ceiling = report['ceiling'][lang]
-        if ceiling:
-            rows += [
-                {
-                    '': f'noise ceiling, {words}',
-                    f1: '–',
-                    'accuracy': '–',
-                    'against single raters': interval_text(ceiling[k]['accuracy']),
-                }
-                for k, words in (('held_out', 'a person'), ('oracle', 'an oracle'))
-            ]
         where = ', '.join(cell_text(f"{d['source']} ({d['licence']})") for d in sources)
-        out.append(
-            f"### {LANGUAGES.get(lang, lang)}\n\n{sum(d['texts'] for d in sources):,} texts "
-            f"of {where}.\n\n"
-            + markdown_table(rows)
-            + (
-                ''
-                if ceiling
-                else '\nThe ceiling is not known: these data have one label per text.\n'
-            )
-        )
-        out.append(
-            markdown_table(
-                [
-                    {
-                        'label': c['label'],
-                        'precision': _share(c['precision']),
-                        'recall': _share(c['recall']),
-                        'F1': _share(c['f1']),
-                        'texts': f"{c['support']:,}",
-                    }
-                    for c in entry['classes']
-                    if c['language'] == lang
-                ],
-                right=('precision', 'recall', 'F1', 'texts'),
-            )
-        )
-        slices = [
-            {
-                'texts that are': cell_text(s['slice']),
-                'number': f"{s['texts']:,}",
-                'accuracy': s['note'] or interval_text([s['accuracy'], s['low'], s['high']]),
-            }
-            for s in entry['slices']
-            if s['language'] == lang
-        ]
-        if slices: out.append(markdown_table(slices, right=('number',)))
-    return '\n'.join(out)
+        texts = sum(d['texts'] for d in sources)
+        head = f'### {_language(lang)}\n\n{texts:,} texts of {where}.\n\n'
+        parts += [head + _scores(entry, report, lang), _labels(entry, lang), _slices(entry, lang)]
+    return '\n'.join(part for part in parts if part)
 
 # %% ../nbs/07f_card.ipynb #b92b9985
 def calibration_part(
@@ -210,19 +205,19 @@ def calibration_part(
     calibration = facts['calibration']
     if not calibration:
         return '## Confidence\n\nThe probabilities are as the softmax gives them, not calibrated.\n'
-    rows = [
-        {
-            'language': LANGUAGES.get(l, l),
-            'texts': f"{c['texts']:,}",
+    rows = []
+    for lang,c in calibration['languages'].items():
+        errors = {
             'calibration error before': f"{c['ece_before']:.3f}",
             'after': f"{c['ece_after']:.3f}",
         }
-        for l, c in calibration['languages'].items()
-    ]
+        rows.append({'language': _language(lang), 'texts': f"{c['texts']:,}"} | errors)
     below = calibration.get('abstain_below')
+    answers = 'It always answers; `abstain_below` makes it answer `null` when it is not sure.'
+    if below: answers = f'Under a confidence of {below:.2f} it answers `null`.'
     return (
-        f"## Confidence\n\nLogits are divided by {calibration['temperature']:.3f}, fitted on validation texts, before the softmax; `EmotionPredictor` does that, other libraries do not. "
-        f"{f'Under a confidence of {below:.2f} it answers `null`.' if below else 'It always answers; `abstain_below` makes it answer `null` when it is not sure.'}\n\n"
+        f"## Confidence\n\nLogits are divided by {calibration['temperature']:.3f}, fitted on validation texts, "
+        f"before the softmax; `EmotionPredictor` does that, other libraries do not. {answers}\n\n"
         + markdown_table(rows, right=('texts', 'calibration error before', 'after'))
     )
 
@@ -232,127 +227,105 @@ def behaviour_part(
     name:str, # The model's, among its predictors
 )->str: # Markdown
     "How often each capability fails."
-    rates = [r for r in (behaviour or {}).get('rates', []) if r['predictor']==name]
+    rates = [r for r in (behaviour or {}).get('rates', []) if r['predictor'] == name]
     if not rates:
         return (
-            '## Behaviour\n\nThe behavioural suite was not run on this model; `emotion '
-            'evaluate --cards` does it, and writes this card anew.\n'
+            '## Behaviour\n\nThe behavioural suite was not run on this model; `emotion evaluate --cards` does it, '
+            'and writes this card anew.\n'
         )
-    cell = lambda r: (
-        r['note']
-        if r['rate'] is None
-        else f"{100 * r['rate']:.0f} % ({100 * r['low']:.0f}–{100 * r['high']:.0f})"
-    )
-    rows = [
-        {
-            'language': LANGUAGES.get(r['language'], r['language']),
-            'capability': cell_text(r['capability']),
-            'kind': r['kind'],
-            'cases': r['cases'],
-            'failing': cell(r),
-        }
-        for r in rates
-    ]
+    rows = []
+    for r in rates:
+        failing = r['note']
+        if r['rate'] is not None:
+            failing = f"{100*r['rate']:.0f} % ({100*r['low']:.0f}–{100*r['high']:.0f})"
+        about = {'language': _language(r['language']), 'capability': cell_text(r['capability'])}
+        rows.append(about | {'kind': r['kind'], 'cases': r['cases'], 'failing': failing})
     return (
-        '## Behaviour\n\nShare of failing cases, with a 95 % interval. MFT: a label is '
-        'expected; INV: a change that should not matter; DIR: one that should.\n\n'
-    ) + markdown_table(rows, right=('cases',))
+        '## Behaviour\n\nShare of failing cases, with a 95 % interval. MFT: a label is expected; INV: a change '
+        'that should not matter; DIR: one that should.\n\n' + markdown_table(rows, right=('cases',))
+    )
 
 # %% ../nbs/07f_card.ipynb #6be0b665
+_USE = """\
+## Use
+
+```python
+{ours}
+```
+
+Texts of more than {max_length} tokens are cut, or read in windows (`long='windows'`). Other tools take the folder too, if the text is in Unicode normal form C (NFC) and not too long; their probabilities are those before calibration:
+
+```python
+{other}
+```
+
+**Intended for** short informal texts in English and Vietnamese, such as comments and chat messages: to count moods, to route a conversation, to study.
+
+**Not for** decisions about a person, such as hiring, credit, health or discipline; for other languages; for finding out what somebody feels. A label is what readers would take a text for, and they often disagree.
+
+**Limits.** Four labels hide much: `surprise` holds curiosity, `negative` holds confusion and grief alike. Irony, dialects and words newer than the training texts are risks that the tables here do not cover. Scores of one source of texts do not carry over to another.
+"""
+
 def use_part(
     facts:dict, # From `folder_facts`
     repo_id:str|None=None, # `owner/name` on the Hub; default: a local folder
 )->str: # Markdown
     "How to run it, what it is for, what it is not for."
-    where, graph = repo_id or f"path/to/{facts['name']}", facts['graph']
-    open_it = (
-        f"EmotionPredictor(snapshot_download('{repo_id}'))"
-        if repo_id
-        else f"EmotionPredictor('{where}')"
-    )
-    lines = ['from huggingface_hub import snapshot_download'] * bool(repo_id) + [
+    where = repo_id or f"path/to/{facts['name']}"
+    ours = [
         'from emotion_detection.predict import EmotionPredictor',
         '',
-        f"{open_it}('Cảm ơn bạn nhiều!')",
+        f"EmotionPredictor('{where}')('Cảm ơn bạn nhiều!')",
     ]
-    folder, _, file = (graph or '').rpartition('/')
-    other = (
-        f"model = ORTModelForSequenceClassification.from_pretrained('{where}', "
-        f"subfolder='{folder}', file_name='{file}')"
-        if graph
-        else f"classify = pipeline('text-classification', '{where}', top_k=None, truncation=True)"
-    )
-    fence = lambda *code: '\n'.join(['```python', *code, '```', ''])
-    return '\n'.join([
-        '## Use',
-        '',
-        fence(*lines),
-        f"Texts of more than {facts['max_length']} tokens are cut, or read in windows "
-        "(`long='windows'`). Other tools take the folder too, if the text is in Unicode "
-        "normal form C (NFC) and not too long; their probabilities are those before "
-        "calibration:",
-        '',
-        fence(other),
-        '**Intended for** short informal texts in English and Vietnamese, such as '
-        'comments and chat messages: to count moods, to route a conversation, to study.',
-        '',
-        '**Not for** decisions about a person, such as hiring, credit, health or '
-        'discipline; for other languages; for finding out what somebody feels. A label '
-        'is what readers would take a text for, and they often disagree.',
-        '',
-        '**Limits.** Four labels hide much: `surprise` holds curiosity, `negative` holds '
-        'confusion and grief alike. Irony, dialects and words newer than the training '
-        'texts are risks that the tables here do not cover. Scores of one source of '
-        'texts do not carry over to another.',
-        '',
-    ])
+    if repo_id:
+        ours.insert(0, 'from huggingface_hub import snapshot_download')
+        ours[-1] = f"EmotionPredictor(snapshot_download('{repo_id}'))('Cảm ơn bạn nhiều!')"
+    other = f"classify = pipeline('text-classification', '{where}', top_k=None, truncation=True)"
+    if facts['graph']:
+        folder, _, file = facts['graph'].rpartition('/')
+        names = f"subfolder='{folder}', file_name='{file}'"
+        other = f"model = ORTModelForSequenceClassification.from_pretrained('{where}', {names})"
+    return _USE.format(ours='\n'.join(ours), other=other, max_length=facts['max_length'])
 
 # %% ../nbs/07f_card.ipynb #f64f9eec
+def _quantized(quantization):
+    "How far INT8 agrees with FP32, in words"
+    agrees = []
+    for lang,figures in quantization['after'].items():
+        share = f"{100*figures['agreement']:.2f} % of {figures['texts']:,}"
+        agrees.append(f'{share} validation texts ({_language(lang)})')
+    left = f"{len(quantization['in_fp32'])} of {quantization['nodes']} nodes are in FP32"
+    return f"INT8 gives the label of FP32 on {' and '.join(agrees)}; {left}."
+
 def origin_part(
     facts:dict, # From `folder_facts`
 )->str: # Markdown
     "Where it comes from, and what its licences say."
-    licences = (
-        '\n'.join(f'- {cell_text(w, 400)}' for w in facts['licences'])
-        or '- not stated: ask whoever gave you this folder before you use it'
+    licences = [f'- {cell_text(words, 400)}' for words in facts['licences']]
+    licences = licences or ['- not stated: ask for it before you use the model']
+    about = (
+        f"{facts['form']}, {facts['mb']:,.1f} MB, {facts['vocabulary']:,} tokens in the vocabulary."
     )
-    closed = [w for w in facts['licences'] if not license_id(w)]
-    out = [
-        '## Origin',
-        '',
-        f"{facts['form']}, {facts['mb']:,.1f} MB, {facts['vocabulary']:,} tokens in the "
-        "vocabulary. Licences of the training data:",
-        '',
-        licences,
-        '',
-    ]
-    if closed:
-        out += [
+    parts = ['## Origin', f'{about} Licences of the training data:', '\n'.join(licences)]
+    if not all(map(license_id, facts['licences'])):
+        parts.append(
             'At least one of them is not known to allow everybody to use or pass on what was '
-            'made from the data.',
-            '',
-        ]
-    if t := facts['trimming']:
-        out += [
-            f"The vocabulary was trimmed from {t['tokens_before']:,} to {t['tokens_after']:,} "
-            "tokens; where no token of a text was lost, the FP32 model answers exactly as "
-            "before.",
-            '',
-        ]
-    agrees = lambda lang, a: (
-        f"{100 * a['agreement']:.2f} % of {a['texts']:,} validation texts "
-        f"({LANGUAGES.get(lang, lang)})"
-    )
-    if q := facts['quantization']:
-        out += [
-            "INT8 gives the label of FP32 on "
-            f"{' and '.join(agrees(*x) for x in q['after'].items())}; {len(q['in_fp32'])} of "
-            f"{q['nodes']} nodes are in FP32.",
-            '',
-        ]
-    if v := facts['versions']:
-        out += ['Made with ' + ', '.join(f'{k} {x}' for k,x in v.items() if x) + '.', '']
-    return '\n'.join(out)
+            'made from the data.'
+        )
+    if facts['trimming']:
+        before = facts['trimming']['tokens_before']
+        after = facts['trimming']['tokens_after']
+        parts.append(
+            f'The vocabulary was trimmed from {before:,} to {after:,} tokens; where no token of a text was lost, '
+            'the FP32 model answers exactly as before.'
+        )
+    if facts['quantization']: parts.append(_quantized(facts['quantization']))
+    if facts['versions']:
+        made = ', '.join(
+            f'{name} {version}' for name, version in facts['versions'].items() if version
+        )
+        parts.append(f'Made with {made}.')
+    return '\n\n'.join(parts) + '\n'
 
 # %% ../nbs/07f_card.ipynb #169a94f6
 from .files import check_ours, note_made, user_path
@@ -368,17 +341,17 @@ def model_card(
     "A model card of what was measured."
     facts = folder_facts(folder)
     name = name or facts['name']
-    entry = next((m for m in (report or {}).get('models', []) if m['name']==name), None)
+    models = {m['name']: m for m in (report or {}).get('models', [])}
+    entry = models.get(name)
     if report and not entry:
         raise InputError(
-            f"the report is about {', '.join(m['name'] for m in report['models'])}, not about "
-            f"{name}; evaluate the folder first"
+            f"the report is about {', '.join(models)}, not about {name}; evaluate the folder first"
         )
+    title = (repo_id or facts['name']).split('/')[-1]
+    labels = ', '.join(f'`{label}`' for label in LABELS[:-1])
     parts = [
-        f"# {(repo_id or facts['name']).split('/')[-1]}\n\nEmotion of short texts in English "
-        f"and Vietnamese: {', '.join(f'`{l}`' for l in LABELS[:-1])} or `{LABELS[-1]}`. This "
-        "card was written by emotion_detection from measured results; every number in it "
-        "comes from a file.\n",
+        f"# {title}\n\nEmotion of short texts in English and Vietnamese: {labels} or `{LABELS[-1]}`. This card was "
+        "written by emotion_detection from measured results; every number in it comes from a file.\n",
         results_part(entry, report),
         calibration_part(facts),
         behaviour_part(behaviour, name),

@@ -81,55 +81,61 @@ class Evaluated:
 
 BASELINE = 'TF-IDF + logistic regression'
 
-def _place(folder):
-    "Where a folder stands in the pipeline: phase 1, phase 2, ONNX, INT8, trimmed"
-    graph, summary = find_onnx(folder), folder/'training_summary.json'
-    step = (
-        3
-        if graph and 'quantized' in graph.name
-        else 2
-        if graph
-        else 0
-        if summary.is_file() and read_json(summary).get('phase') == 'phase1'
-        else 1
-    )
-    return step, -(read_json(folder/'config.json').get('vocab_size') or 0), folder.name
-
 # %% ../nbs/07_evaluation.ipynb #6fd15f87
+def _is_model(folder): return (folder/'config.json').is_file()
+
+def _place(folder):
+    "Where a folder stands in the pipeline: phase 1, phase 2, ONNX, INT8; the larger vocabulary first"
+    graph = find_onnx(folder)
+    if graph:
+        step = 3 if 'quantized' in graph.name else 2
+    else:
+        summary = folder/'training_summary.json'
+        step = 0 if summary.is_file() and read_json(summary).get('phase') == 'phase1' else 1
+    vocabulary = read_json(folder/'config.json').get('vocab_size') or 0
+    return step, -vocabulary, folder.name
+
+def _models_at(path, onnx):
+    "A model folder, or those within a folder in the order of the pipeline"
+    if not path.is_dir():
+        raise InputError(
+            f"there is no folder {path}; train a model with `emotion train`, or check the path"
+        )
+    if _is_model(path): return [path]
+    inside = [f for f in path.iterdir() if _is_model(f) and (not onnx or find_onnx(f))]
+    if not inside:
+        raise InputError(
+            f"{path} is neither the folder of a model nor one of such folders: there is no "
+            "config.json"
+        )
+    return sorted(inside, key=_place)
+
+# %% ../nbs/07_evaluation.ipynb #52d58709
 def model_folders(
     paths:list, # Model folders, or folders of them; `InputError` when there is none
     onnx:bool|None=None, # `True`: of a folder of folders only those with an ONNX model
 )->dict[str,Path]: # By name; those within a folder in the order of the pipeline
     "Which folders to evaluate."
-    found = []
-    for p in map(user_path, paths):
-        if not p.is_dir():
-            raise InputError(
-                f"there is no folder {p}; train a model with `emotion train`, or check the path"
-            )
-        inside = (
-            []
-            if (p / 'config.json').is_file()
-            else sorted(
-                (
-                    f
-                    for f in p.iterdir()
-                    if (f / 'config.json').is_file() and (not onnx or find_onnx(f))
-                ),
-                key=_place,
-            )
-        )
-        if not inside and not (p/'config.json').is_file():
-            raise InputError(
-                f"{p} is neither the folder of a model nor one of such folders: there is no "
-                "config.json"
-            )
-        found += inside or [p]
-    found = list(dict.fromkeys(f.resolve() for f in found))
+    found = [folder.resolve() for path in paths for folder in _models_at(user_path(path), onnx)]
+    found = list(dict.fromkeys(found))
     names = [f.name for f in found]
-    return {f.name if names.count(f.name)==1 else f'{f.parent.name}/{f.name}': f for f in found}
+    return {f.name if names.count(f.name) == 1 else f'{f.parent.name}/{f.name}': f for f in found}
 
 # %% ../nbs/07_evaluation.ipynb #52f0c976
+def _say(line): print(f'evaluate: {line}', file=sys.stderr, flush=True)
+
+def _facts(folder, predictor):
+    "What is known about a model folder"
+    form = 'PyTorch' if predictor.graph is None else f"ONNX {predictor.facts['precision'].upper()}"
+    return {
+        'form': form,
+        'mb': round(folder_mb(folder), 3),
+        'vocabulary': read_json(folder/'config.json').get('vocab_size'),
+        'temperature': predictor.temperature,
+        'licences': predictor.licences,
+    }
+
+# %% ../nbs/07_evaluation.ipynb #7c200cef
 def evaluate_folders(
     paths:list, # See `model_folders`
     *data:DataModule, # Languages to evaluate
@@ -140,46 +146,22 @@ def evaluate_folders(
     foreign:tuple|list=(), # From `load_sets`
 )->list[Evaluated]:
     "Evaluate model folders beside the baseline; progress on stderr."
-    say = lambda line: print(line, file=sys.stderr, flush=True)
     def look(name, predictor, **facts):
-        say(f'evaluate: {name}')
+        _say(name)
         results = evaluate_model(predictor, *data, split=split, ratings=ratings)
-        return Evaluated(
-            name,
-            results,
-            rewrite_table(predictor, results),
-            [foreign_row(name, predictor, test) for test in foreign],
-            facts,
-        )
-    folders, out = model_folders(paths, onnx), []
+        rewritten = rewrite_table(predictor, results)
+        elsewhere = [foreign_row(name, predictor, test) for test in foreign]
+        return Evaluated(name, results, rewritten, elsewhere, facts)
+    folders = model_folders(paths, onnx)  # wrong paths show before anything is trained
+    found = []
     if baseline:
-        say('evaluate: train the baseline')
-        out.append(
-            look(
-                BASELINE,
-                train_baseline(*data),
-                form='baseline',
-                mb=None,
-                vocabulary=None,
-                temperature=None,
-                licences=sorted({license_of(dm.source) for dm in data}),
-            )
-        )
+        _say('train the baseline')
+        licences = sorted({license_of(dm.source) for dm in data})
+        found.append(look(BASELINE, train_baseline(*data), form='baseline', licences=licences))
     for name,folder in folders.items():
-        p = EmotionPredictor(folder, onnx)
-        form = 'PyTorch' if p.graph is None else f"ONNX {p.facts['precision'].upper()}"
-        out.append(
-            look(
-                name,
-                p,
-                form=form,
-                mb=round(folder_mb(folder), 3),
-                vocabulary=read_json(folder / 'config.json').get('vocab_size'),
-                temperature=p.temperature,
-                licences=p.licences,
-            )
-        )
-    return out
+        predictor = EmotionPredictor(folder, onnx)
+        found.append(look(name, predictor, **_facts(folder, predictor)))
+    return found
 
 # %% ../nbs/07_evaluation.ipynb #23e538b8
 def ms_per_text(
@@ -203,81 +185,75 @@ def step_changes(
     after:Evaluated,
 )->pd.DataFrame: # A row per language: `macro_f1`, `low`, `high` (of the difference), `texts`, `flipped`, `mended`, `broken`, `margin_flipped`, `margin_all` (medians)
     "What changes from one model to the next."
-    rows, changed = {}, flips(before.results, after.results)
-    for lang,b in before.results.groupby('language'):
-        diff = score_intervals(
-            b['label'], after.results.loc[b.index, 'pred'], against=b['pred']
-        ).loc['macro_f1']
-        f = changed[changed['language']==lang]
+    changed = flips(before.results, after.results)
+    rows = {}
+    for lang,part in before.results.groupby('language'):
+        pred = after.results.loc[part.index, 'pred']
+        gain = score_intervals(part['label'], pred, against=part['pred']).loc['macro_f1']
+        own = changed[changed['language'] == lang]
         rows[lang] = {
-            'macro_f1': diff['value'],
-            'low': diff['low'],
-            'high': diff['high'],
-            'texts': len(b),
-            'flipped': len(f),
-            'mended': int((f['after'] == f['label']).sum()),
-            'broken': int((f['before'] == f['label']).sum()),
-            'margin_flipped': f['margin'].median(),
-            'margin_all': float(np.median(margins(b))),
+            'macro_f1': gain['value'],
+            'low': gain['low'],
+            'high': gain['high'],
+            'texts': len(part),
+            'flipped': len(own),
+            'mended': int((own['after'] == own['label']).sum()),
+            'broken': int((own['before'] == own['label']).sum()),
+            'margin_flipped': own['margin'].median(),
+            'margin_all': float(np.median(margins(part))),
         }
-    return (
-        pd
-        .DataFrame(rows)
-        .T.rename_axis('language')
-        .astype({k: int for k in ('texts', 'flipped', 'mended', 'broken')})
-    )
+    counts = dict.fromkeys(('texts', 'flipped', 'mended', 'broken'), int)
+    return pd.DataFrame(rows).T.rename_axis('language').astype(counts)
 
 # %% ../nbs/07_evaluation.ipynb #285bed28
 def _rows(table):
-    return json.loads(
-        table
-        .round(4)
-        .reset_index(drop=isinstance(table.index, pd.RangeIndex))
-        .to_json(orient='records')
-    )
+    "A DataFrame as what JSON can hold; an index with names becomes columns"
+    table = table.round(4).reset_index(drop=isinstance(table.index, pd.RangeIndex))
+    return json.loads(table.to_json(orient='records'))
+
 def _triple(row, name):
-    return [round(float(row[k]), 4) for k in (name, f'{name}_low', f'{name}_high')]
+    "Value, lower and upper end of a score"
+    return [round(float(row[column]), 4) for column in (name, f'{name}_low', f'{name}_high')]
+
+def _triples(row): return {score: _triple(row, score) for score in ('accuracy', 'macro_f1')}
+
+def _ece(results):
+    "The calibration error, and what chance alone would show; `None` without probabilities"
+    probs = results[list(LABELS)].to_numpy()
+    if np.isnan(probs).any(): return None
+    ece = calibration_error(probs, results['label'].to_numpy())
+    return {'ece': round(ece, 4), 'by_chance': round(ece_by_chance(probs), 4)}
+
+def _against_raters(results):
+    "How often single raters agree with a model; `None` where single ratings are not known"
+    table = ceiling_table(results[VOTES], results['pred'])
+    return None if table is None else _triples(table.loc['model'])
 
 # %% ../nbs/07_evaluation.ipynb #a80e80ee
 def model_entry(
     m:Evaluated,
 )->dict: # See the table above
     "What the report says about a model."
-    r, parts = m.results, dict(list(m.results.groupby('language')))
-    def ece(part):
-        probs = part[list(LABELS)].to_numpy()
-        return (
-            None
-            if np.isnan(probs).any()
-            else {
-                'ece': round(calibration_error(probs, part['label'].to_numpy()), 4),
-                'by_chance': round(ece_by_chance(probs), 4),
-            }
-        )
-    raters = {lang: ceiling_table(part[VOTES], part['pred']) for lang,part in parts.items()}
-    scores = score_intervals(r['label'], r['pred'], r['language'])
+    results = m.results
+    parts = dict(list(results.groupby('language')))
+    scores = score_intervals(results['label'], results['pred'], results['language']).round(4)
     tables = {
-        'classes': class_tables(r),
-        'slices': slice_table(r),
+        'classes': class_tables(results),
+        'slices': slice_table(results),
         'rewrites': m.rewritten,
-        'agreement': by_agreement(r),
-        'confused': confused_pairs(r),
+        'agreement': by_agreement(results),
+        'confused': confused_pairs(results),
     }
     return {
         'name': m.name,
         **dict.fromkeys(('form', 'mb', 'vocabulary', 'temperature')),
         'licences': [],
         **m.facts,
-        'texts': len(r),
-        'scores': {k: scores.loc[k].round(4).tolist() for k in scores.index},
-        'ece': {lang: ece(part) for lang, part in parts.items()},
-        'against_raters': {
-            lang: None
-            if t is None
-            else {k: _triple(t.loc['model'], k) for k in ('accuracy', 'macro_f1')}
-            for lang, t in raters.items()
-        },
-        **{k: _rows(t) for k, t in tables.items()},
+        'texts': len(results),
+        'scores': {name: scores.loc[name].tolist() for name in scores.index},
+        'ece': {lang: _ece(part) for lang,part in parts.items()},
+        'against_raters': {lang: _against_raters(part) for lang,part in parts.items()},
+        **{name: _rows(table) for name,table in tables.items()},
     }
 
 # %% ../nbs/07_evaluation.ipynb #1313fc49
@@ -287,77 +263,77 @@ def data_entry(
     results:pd.DataFrame, # From `evaluate_model`; for the number of texts with single ratings
 )->dict: # See the table above
     "What the report says about the data."
-    part, licence = majority(dm.splits[split]), license_of(dm.source)
-    rated = (
-        results[
-            (results['source'] == local_name(dm.source.source))
-            & (results['language'] == dm.source.language)
-        ][VOTES].sum(axis=1)
-        >= 2
-    )
+    part = majority(dm.splits[split])
+    licence = license_of(dm.source)
+    source = local_name(dm.source.source)
+    own = results[(results['source'] == source) & (results['language'] == dm.source.language)]
     return {
         'language': dm.source.language,
-        'source': local_name(dm.source.source),
+        'source': source,
         'licence': licence,
         'may_show': may_show(licence),
         'texts': len(part),
         'train_texts': len(dm.train),
-        'per_class': {l: int(n) for l, n in zip(LABELS, class_counts(part))},
-        'rated_texts': int(rated.sum()),
+        'per_class': {label: int(n) for label,n in zip(LABELS, class_counts(part))},
+        'rated_texts': int((own[VOTES].sum(axis=1) >= 2).sum()),
         'fingerprint': fingerprint(dm.splits[split]),
     }
 
 # %% ../nbs/07_evaluation.ipynb #876607b9
+def _ceiling(results):
+    "The noise ceiling of some texts; `None` where single ratings are not known"
+    table = ceiling_table(results[VOTES])
+    if table is None: return None
+    about = {
+        'texts': int(table['texts'].iloc[0]),
+        'raters': round(float(table['raters'].iloc[0]), 2),
+    }
+    about['f1_classes'] = int(table['f1_classes'].iloc[0])
+    return about | {who: _triples(row) for who,row in table.iterrows()}
+
+def _changes(before, after):
+    "What changes from one model to another, per language"
+    found = []
+    for row in _rows(step_changes(before, after)):
+        gain = [row.pop(name) for name in ('macro_f1', 'low', 'high')]
+        found.append({'model': after.name, 'against': before.name, 'macro_f1': gain} | row)
+    return found
+
 def build_report(
     models:list[Evaluated], # From `evaluate_folders`
     *data:DataModule,
     split:str='test',
 )->dict: # See the table above; what JSON can hold
     "Everything that was found out."
-    def ceiling(votes):
-        table = ceiling_table(votes)
-        if table is None: return
-        return {
-            'texts': int(table['texts'].iloc[0]),
-            'raters': round(float(table['raters'].iloc[0]), 2),
-            'f1_classes': int(table['f1_classes'].iloc[0]),
-        } | {
-            who: {k: _triple(row, k) for k in ('accuracy', 'macro_f1')}
-            for who, row in table.iterrows()
-        }
-    def changes(a, b):
-        return [
-            {'model': b.name, 'against': a.name}
-            | {'macro_f1': [r['macro_f1'], r['low'], r['high']]}
-            | {k: v for k, v in r.items() if k not in ('macro_f1', 'low', 'high')}
-            for r in _rows(step_changes(a, b))
-        ]
-    first, entries = models[0].results, {m.name: model_entry(m) for m in models}
+    entries = {m.name: model_entry(m) for m in models}
+    first = models[0].results
     by_language = dict(list(first.groupby('language')))
-    f1_classes = {
-        lang: [LABELS[i] for i in sorted(set(r['label']))] for lang, r in by_language.items()
-    }
     trained = [m for m in models if m.name != BASELINE]
-    pairs = [
-        *zip(trained, trained[1:]),
-        *((models[0], m) for m in trained if models[0].name == BASELINE),
-    ]
+    steps = list(zip(trained, trained[1:]))
+    if models[0].name == BASELINE: steps += [(models[0], m) for m in trained]
     return {
         'split': split,
         'level': 0.95,
         'versions': versions('emotion_detection', 'scikit-learn', 'onnxruntime', 'numpy'),
         'data': [data_entry(dm, split, first) for dm in data],
-        'f1_classes': f1_classes,
+        'f1_classes': {
+            lang: [LABELS[i] for i in sorted(set(r['label']))] for lang, r in by_language.items()
+        },
         'baseline': entries.get(BASELINE),
         'models': [entries[m.name] for m in trained],
-        'ceiling': {lang: ceiling(r[VOTES]) for lang, r in by_language.items()},
-        'differences': [d for a, b in pairs for d in changes(a, b)],
+        'ceiling': {lang: _ceiling(r) for lang, r in by_language.items()},
+        'differences': [change for step in steps for change in _changes(*step)],
         'foreign': [row for m in models for row in m.foreign],
     }
 
 # %% ../nbs/07_evaluation.ipynb #959ab121
 def _points(triple):
-    return '{:+.1f} [{:+.1f}, {:+.1f}]'.format(*(round(100*x, 1) + 0. for x in triple))  # no -0.0
+    "A difference of two scores and its interval, in points"
+    value, low, high = (round(100*x, 1) + 0. for x in triple)  # + 0.: no -0.0
+    return f'{value:+.1f} [{low:+.1f}, {high:+.1f}]'
+
+def _with_baseline(report):
+    return ([report['baseline']] if report['baseline'] else []) + report['models']
 
 def f1_of(
     report:dict, # From `build_report`
@@ -372,71 +348,73 @@ def language_table(
     lang:str, # Key of `ceiling`
 )->list[dict]: # Rows of text: the baseline, the models, then the ceiling
     "The scores of one language, with intervals."
-    rows, ceiling, f1 = [], report['ceiling'][lang], f1_of(report, lang)
-    for m in ([report['baseline']] if report['baseline'] else []) + report['models']:
-        ece, raters = m['ece'][lang], m['against_raters'][lang]
-        rows.append({
-            'model': m['name'],
-            f1: interval_text(m['scores'][f'macro_f1_{lang}']),
-            'accuracy': interval_text(m['scores'][f'accuracy_{lang}']),
-            'against single raters': interval_text(raters and raters['accuracy']),
-            'calibration error (by chance)': '–'
-            if ece is None
-            else f"{ece['ece']:.3f} ({ece['by_chance']:.3f})",
-            'MB': '–' if m['mb'] is None else f"{m['mb']:,.1f}",
-        })
-    def landmark(name, cell):
-        rows.append(dict.fromkeys(rows[0], '–') | {'model': name, 'against single raters': cell})
-    if ceiling is None: landmark('noise ceiling', 'not known: one label per text')
-    else:
-        on = f"{ceiling['texts']:,} texts, {ceiling['raters']:.1f} raters each"
-        for who,name in (('held_out', 'at least: a person'), ('oracle', 'at most: an oracle')):
-            landmark(f'noise ceiling, {name} ({on})', interval_text(ceiling[who]['accuracy']))
+    rows = [_model_row(m, lang, f1_of(report, lang)) for m in _with_baseline(report)]
+    empty = dict.fromkeys(rows[0], '–')
+    ceiling = report['ceiling'][lang]
+    if ceiling is None:
+        return [
+            *rows,
+            empty
+            | {'model': 'noise ceiling', 'against single raters': 'not known: one label per text'},
+        ]
+    on = f"{ceiling['texts']:,} texts, {ceiling['raters']:.1f} raters each"
+    for who,name in (('held_out', 'at least: a person'), ('oracle', 'at most: an oracle')):
+        cell = interval_text(ceiling[who]['accuracy'])
+        rows.append(
+            empty | {'model': f'noise ceiling, {name} ({on})', 'against single raters': cell}
+        )
     return rows
 
+def _model_row(m, lang, f1):
+    "The scores of one model in one language"
+    ece, raters = m['ece'][lang], m['against_raters'][lang]
+    return {
+        'model': m['name'],
+        f1: interval_text(m['scores'][f'macro_f1_{lang}']),
+        'accuracy': interval_text(m['scores'][f'accuracy_{lang}']),
+        'against single raters': interval_text(raters and raters['accuracy']),
+        'calibration error (by chance)': f"{ece['ece']:.3f} ({ece['by_chance']:.3f})"
+        if ece
+        else '–',
+        'MB': '–' if m['mb'] is None else f"{m['mb']:,.1f}",
+    }
+
 # %% ../nbs/07_evaluation.ipynb #920382bb
-def _named(rows, *columns, **text):
-    "Columns of rows of the report as text, under the names given"
-    return [
-        {c: text[c](r) if c in text else cell_text('–' if r[c] is None else r[c]) for c in columns}
-        for r in rows
-    ]
+def _cells(row, *names):
+    "Some fields of a row as text"
+    return {name: cell_text('–' if row[name] is None else row[name]) for name in names}
+
+def _language(lang): return LANGUAGES.get(lang, lang)
 
 # %% ../nbs/07_evaluation.ipynb #5b1b37e2
 def _scores_part(report):
-    yield f"# Evaluation of {', '.join(cell_text(m['name']) for m in report['models'])}\n"
+    names = ', '.join(cell_text(m['name']) for m in report['models'])
+    yield f"# Evaluation of {names}\n"
     yield (
-        f"{report['split'].capitalize()} split. Square brackets hold "
-        f"{100 * report['level']:.0f} % bootstrap intervals: with other texts of the same kind, "
-        f"the score would most likely lie within. {cell_text(verdicts(report), 2000)}\n\n"
-        "![Macro-F1 of each model with its interval](scores.png)\n"
+        f"{report['split'].capitalize()} split. Square brackets hold {100 * report['level']:.0f} % bootstrap "
+        "intervals: with other texts of the same kind, the score would most likely lie within. "
+        f"{cell_text(verdicts(report), 2000)}\n\n![Macro-F1 of each model with its interval](scores.png)\n"
     )
-    for d in {d['language']: d for d in report['data']}.values():
-        yield (
-            f"## {LANGUAGES.get(d['language'], d['language'])}, "
-            f"{sum(x['texts'] for x in report['data'] if x['language'] == d['language']):,} "
-            "texts\n\n"
-        ) + markdown_table(
-            [r | {'model': cell_text(r['model'])} for r in language_table(report, d['language'])],
-            right=('MB',),
-        )
+    for lang in dict.fromkeys(d['language'] for d in report['data']):
+        texts = sum(d['texts'] for d in report['data'] if d['language'] == lang)
+        rows = [row | {'model': cell_text(row['model'])} for row in language_table(report, lang)]
+        yield f"## {_language(lang)}, {texts:,} texts\n\n" + markdown_table(rows, right=('MB',))
     yield from _fewer_classes(report)
     yield (
-        'Macro-F1 and accuracy are measured against the label of the data. *Against single '
-        'raters* asks how often a rater drawn at random gives the same answer: a person in '
-        'the model\'s place would reach about the lower bound of the ceiling, and nothing '
-        'that sees only the text can pass the upper one. The calibration error is that of '
-        'the probabilities; in parentheses, what chance alone would show.\n'
+        "Macro-F1 and accuracy are measured against the label of the data. *Against single raters* asks how "
+        "often a rater drawn at random gives the same answer: a person in the model's place would reach about "
+        "the lower bound of the ceiling, and nothing that sees only the text can pass the upper one. The "
+        "calibration error is that of the probabilities; in parentheses, what chance alone would show.\n"
     )
 
 # %% ../nbs/07_evaluation.ipynb #b03279ad
 def _fewer_classes(report):
     "Which labels no macro-F1 of a language speaks of"
     for lang,found in report['f1_classes'].items():
-        missing = [l for l in LABELS if l not in found]
+        missing = [label for label in LABELS if label not in found]
         if missing:
             yield (
-                f"In {LANGUAGES.get(lang, lang)} no text is labeled {' or '.join(missing)}: "
+                f"In {_language(lang)} no text is labeled {' or '.join(missing)}: "
                 f"macro-F1 is the mean over the other {len(found)} labels.\n"
             )
 
@@ -444,138 +422,112 @@ def verdicts(
     report:dict, # From `build_report`
 )->str: # A sentence per language
     "Is the last model better than the baseline?"
-    out, last = [], report['models'][-1]['name']
-    for d in (d for d in report['differences'] if d['model']==last and d['against']==BASELINE):
-        v, low, high = (100*x for x in d['macro_f1'])
-        lang = LANGUAGES.get(d['language'], d['language'])
-        f1 = f1_of(report, d['language'])
-        if low*high > 0:
-            out.append(
-                f"In {lang}, {last} is {abs(v):.1f} points of {f1} "
-                f"{'better' if v > 0 else 'worse'} than the baseline, which reads only words "
-                f"({low:+.1f} to {high:+.1f})."
-            )
-        else:
-            out.append(
-                f"In {lang}, {last} and the baseline, which reads only words, cannot be told "
-                f"apart on these texts ({v:+.1f} points of {f1}, {low:+.1f} to {high:+.1f})."
-            )
-    return ' '.join(out)
+    last = report['models'][-1]['name']
+    found = [d for d in report['differences'] if (d['model'], d['against']) == (last, BASELINE)]
+    return ' '.join(_verdict(d, last, f1_of(report, d['language'])) for d in found)
+
+def _verdict(difference, name, f1):
+    "What the interval of a difference to the baseline says"
+    value, low, high = (100*x for x in difference['macro_f1'])
+    lang = _language(difference['language'])
+    if low*high > 0:
+        how = 'better' if value > 0 else 'worse'
+        return (
+            f"In {lang}, {name} is {abs(value):.1f} points of {f1} {how} than the baseline, "
+            f"which reads only words ({low:+.1f} to {high:+.1f})."
+        )
+    return (
+        f"In {lang}, {name} and the baseline, which reads only words, cannot be told apart "
+        f"on these texts ({value:+.1f} points of {f1}, {low:+.1f} to {high:+.1f})."
+    )
 
 # %% ../nbs/07_evaluation.ipynb #11966e4e
+def _step_row(report, step):
+    "A step from one model to the next as text"
+    margin = '–'
+    if step['margin_flipped'] is not None:
+        margin = f"{step['margin_flipped']:.2f} ({step['margin_all']:.2f})"
+    over = f1_of(report, step['language']).removeprefix('macro-F1')
+    return {
+        'step': cell_text(f"{step['against']} → {step['model']}"),
+        **_cells(step, 'language'),
+        'macro-F1, points': _points(step['macro_f1']) + over,
+        'labels changed': f"{step['flipped']} of {step['texts']:,}",
+        **_cells(step, 'mended', 'broken'),
+        'margin of these (of all)': margin,
+    }
+
 def _steps_part(report):
-    count = lambda r: f"{r['flipped']} of {r['texts']:,}"
-    margin = lambda r: (
-        '–' if r['margin_flipped'] is None else f"{r['margin_flipped']:.2f} ({r['margin_all']:.2f})"
-    )
-    rows = _named(
-        report['differences'],
-        'step',
-        'language',
-        'macro-F1, points',
-        'labels changed',
-        'mended',
-        'broken',
-        'margin of these (of all)',
-        **{
-            'step': lambda r: cell_text(f"{r['against']} → {r['model']}"),
-            'macro-F1, points': lambda r: (
-                _points(r['macro_f1']) + f1_of(report, r['language']).removeprefix('macro-F1')
-            ),
-            'labels changed': count,
-            'margin of these (of all)': margin,
-        },
-    )
+    rows = [_step_row(report, step) for step in report['differences']]
+    yield '## What each step changes\n\n' + markdown_table(rows, right=('mended', 'broken'))
     yield (
-        '## What each step changes\n\n'
-        + markdown_table(rows, right=('mended', 'broken'))
-        + (
-            '\nDifferences are of the same texts, so their intervals are narrower than those of '
-            'the scores. One that holds 0 means that these texts cannot tell the two apart. The '
-            'margin is the largest probability less the second, before the step; medians.\n'
-        )
+        'Differences are of the same texts, so their intervals are narrower than those of the scores. One that '
+        'holds 0 means that these texts cannot tell the two apart. The margin is the largest probability less '
+        'the second, before the step; medians.\n'
     )
 
 # %% ../nbs/07_evaluation.ipynb #cdc00172
 def _labels_part(report):
-    one = lambda k: lambda r: interval_text([r[k], r[f'{k}_low'], r[f'{k}_high']], 2)
-    m = report['models'][-1]
-    yield (
-        f"## Labels\n\n{cell_text(m['name'])}:\n\n"
-        + markdown_table(
-            _named(
-                m['classes'],
-                'language',
-                'label',
-                'precision',
-                'recall',
-                'f1',
-                'support',
-                **{k: one(k) for k in ('precision', 'recall', 'f1')},
-            ),
-            right=('support',),
+    last = report['models'][-1]
+    rows = []
+    for row in last['classes']:
+        scores = {name: interval_text([row[name], row[f'{name}_low'], row[f'{name}_high']], 2)
+                  for name in ('precision', 'recall', 'f1')}
+        rows.append(_cells(row, 'language', 'label') | scores | _cells(row, 'support'))
+    yield f"## Labels\n\n{cell_text(last['name'])}:\n\n" + markdown_table(rows, right=('support',))
+    yield '![What is taken for what](confusion.png)\n'
+    if last['agreement']: yield from _agreement_part(last['agreement'])
+
+def _accuracy(row, digits=3):
+    return row['note'] or interval_text([row['accuracy'], row['low'], row['high']], digits)
+
+def _agreement_part(agreement):
+    rows = []
+    for row in agreement:
+        sure = '–' if row['sure'] is None else f"{row['sure']:.2f}"
+        rows.append(
+            _cells(row, 'language', 'raters', 'texts') | {'accuracy': _accuracy(row), 'sure': sure}
         )
-        + '\n![What is taken for what](confusion.png)\n'
-    )
-    if m['agreement']:
-        yield (
-            '### Where raters disagree\n\n'
-            + markdown_table(
-                _named(
-                    m['agreement'],
-                    'language',
-                    'raters',
-                    'texts',
-                    'accuracy',
-                    'sure',
-                    accuracy=lambda r: (
-                        r['note'] or interval_text([r['accuracy'], r['low'], r['high']])
-                    ),
-                    sure=lambda r: '–' if r['sure'] is None else f"{r['sure']:.2f}",
-                ),
-                right=('texts',),
-            )
-            + '\n*sure* is the mean probability of the answers.\n'
-        )
+    yield '### Where raters disagree\n\n' + markdown_table(rows, right=('texts',))
+    yield '*sure* is the mean probability of the answers.\n'
 
 # %% ../nbs/07_evaluation.ipynb #bc53408d
 def _slices_part(report):
-    cell = lambda s: s['note'] or interval_text([s['accuracy'], s['low'], s['high']], 2)
-    models = ([report['baseline']] if report['baseline'] else []) + report['models'][-1:]
-    found = [
-        {'language': s['language'], 'slice': cell_text(s['slice']), 'texts': s['texts']}
-        | {cell_text(m['name']): cell(m['slices'][i]) for m in models}
-        for i, s in enumerate(models[-1]['slices'])
-    ]
+    last = report['models'][-1]
+    models = [m for m in _with_baseline(report) if m in (report['baseline'], last)]
+    rows = []
+    for i,row in enumerate(last['slices']):
+        found = {cell_text(m['name']): _accuracy(m['slices'][i], 2) for m in models}
+        rows.append(_cells(row, 'language', 'slice') | {'texts': row['texts']} | found)
     yield (
-        '## Slices\n\nAccuracy on texts that have something in common. They differ from the '
-        'rest in other ways too; compare within a row.\n\n'
-    ) + markdown_table(found, right=('texts',))
-    made = _named(
-        models[-1]['rewrites'],
-        'language',
-        'rewriting',
-        'texts',
-        'accuracy before',
-        'after',
-        'difference, points',
-        'labels changed',
-        **{'rewriting': lambda r: cell_text(r['slice'])},
-        **{
-            k: (lambda r, f=f: r['note'] or f(r))
-            for k, f in (
-                ('accuracy before', lambda r: f"{r['accuracy_before']:.3f}"),
-                ('after', lambda r: f"{r['accuracy']:.3f}"),
-                ('difference, points', lambda r: _points([r['difference'], r['low'], r['high']])),
-                ('labels changed', lambda r: f"{100 * r['labels_changed']:.1f} %"),
-            )
-        },
+        '## Slices\n\nAccuracy on texts that have something in common. They differ from the rest in other ways '
+        'too; compare within a row.\n\n' + markdown_table(rows, right=('texts',))
     )
-    if made:
-        yield f"The same texts, rewritten ({cell_text(models[-1]['name'])}):\n\n" + markdown_table(
-            made, right=('texts',)
+    rewritten = [_rewrite_row(row) for row in last['rewrites']]
+    if rewritten:
+        yield f"The same texts, rewritten ({cell_text(last['name'])}):\n\n" + markdown_table(
+            rewritten, right=('texts',)
         )
     yield '## Probabilities\n\n![How often answers of each confidence are right](reliability.png)\n'
+
+def _rewrite_row(row):
+    "What a rewriting does, as text; a note where there are too few texts"
+    found = dict.fromkeys(
+        ('accuracy before', 'after', 'difference, points', 'labels changed'), row['note']
+    )
+    if not row['note']:
+        found = {
+            'accuracy before': f"{row['accuracy_before']:.3f}",
+            'after': f"{row['accuracy']:.3f}",
+            'difference, points': _points([row['difference'], row['low'], row['high']]),
+            'labels changed': f"{100*row['labels_changed']:.1f} %",
+        }
+    return (
+        _cells(row, 'language')
+        | {'rewriting': cell_text(row['slice'])}
+        | _cells(row, 'texts')
+        | found
+    )
 
 # %% ../nbs/07_evaluation.ipynb #0b007c87
 def foreign_table(
@@ -583,71 +535,59 @@ def foreign_table(
 )->list[dict]: # Rows of text: one per set, a column per model
     "Macro-F1 on the sets of foreign ground."
     rows = {}
-    for r in report['foreign']:
-        over = (
-            ''
-            if len(r['classes']) == len(LABELS)
-            else f", {len(r['classes'])} of {len(LABELS)} classes"
-        )
-        row = rows.setdefault(
-            r['set'], {'set': cell_text(r['about']), 'texts': f"{r['texts']:,}{over}"}
-        )
-        row[cell_text(r['model'])] = interval_text(r['macro_f1'])
-    return [*rows.values()]
+    for found in report['foreign']:
+        if found['set'] not in rows:
+            texts = f"{found['texts']:,}"
+            if len(found['classes']) < len(LABELS):
+                texts += f", {len(found['classes'])} of {len(LABELS)} classes"
+            rows[found['set']] = {'set': cell_text(found['about']), 'texts': texts}
+        rows[found['set']][cell_text(found['model'])] = interval_text(found['macro_f1'])
+    return list(rows.values())
 
 def _foreign_part(report):
     if report['foreign']:
         yield (
-            '## On foreign ground\n\nMacro-F1 on texts that come from elsewhere, labeled by '
-            'other people; no setting was chosen on them.\n\n'
-        ) + markdown_table(foreign_table(report), right=('texts',))
+            '## On foreign ground\n\nMacro-F1 on texts that come from elsewhere, labeled by other people; '
+            'no setting was chosen on them.\n\n'
+            + markdown_table(foreign_table(report), right=('texts',))
+        )
 
 # %% ../nbs/07_evaluation.ipynb #377026b6
 def _mistakes_part(report, mistakes):
     hidden = [f"{d['source']} ({d['licence']})" for d in report['data'] if not d['may_show']]
     yield '## The most confident mistakes\n'
     if hidden:
-        yield (
-            "Not shown, since their licence does not let everybody pass texts on: "
-            f"{', '.join(map(cell_text, hidden))}.\n"
-        )
-    if len(mistakes):
-        yield markdown_table(
-            _named(
-                mistakes.to_dict('records'),
-                'text',
-                'label',
-                'answer',
-                'sure',
-                'licence',
-                answer=lambda r: r['pred'],
-                sure=lambda r: f"{r['sure']:.2f}",
-            )
-        )
+        names = ', '.join(map(cell_text, hidden))
+        yield f"Not shown, since their licence does not let everybody pass texts on: {names}.\n"
+    rows = []
+    for row in mistakes.to_dict('records'):
+        said = {'answer': row['pred'], 'sure': f"{row['sure']:.2f}"}
+        rows.append(_cells(row, 'text', 'label') | said | _cells(row, 'licence'))
+    if rows: yield markdown_table(rows)
 
 # %% ../nbs/07_evaluation.ipynb #79eb3fe6
 def _data_part(report):
-    rows = _named(
-        report['data'],
-        'language',
-        'source',
-        'licence',
-        'texts',
-        *LABELS,
-        'with single ratings',
-        **{l: (lambda r, l=l: f"{r['per_class'][l]:,}") for l in LABELS},
-        **{'with single ratings': lambda r: r['rated_texts'] or '–'},
+    rows = []
+    for data in report['data']:
+        counts = {label: f"{data['per_class'][label]:,}" for label in LABELS}
+        rated = {'with single ratings': data['rated_texts'] or '–'}
+        rows.append(_cells(data, 'language', 'source', 'licence', 'texts') | counts | rated)
+    yield '## Data\n\n' + markdown_table(rows, right=('texts', *LABELS))
+    trained = ''
+    if report['baseline']:
+        trained = (
+            ' The baseline, TF-IDF and logistic regression, was trained in this run on the '
+            'training splits of these sources.'
+        )
+    yield (
+        'Intervals say how much a score depends on which texts were drawn. They do not know about another seed '
+        f'of the training, wrong labels, or texts of another kind.{trained}\n'
     )
     yield (
-        '## Data\n\n'
-        + markdown_table(rows, right=('texts', *LABELS))
-        + (
-            "\nIntervals say how much a score depends on which texts were drawn. They do not "
-            "know about another seed of the training, wrong labels, or texts of another kind. "
-            f"{'The baseline, TF-IDF and logistic regression, was trained in this run on the training splits of these sources.' if report['baseline'] else ''}\n"
-        )
+        'Made with '
+        + ', '.join(f'{name} {version}' for name, version in report['versions'].items())
+        + '.\n'
     )
-    yield 'Made with ' + ', '.join(f'{k} {v}' for k,v in report['versions'].items()) + '.\n'
 
 # %% ../nbs/07_evaluation.ipynb #7a02a8f1
 def report_markdown(
@@ -667,107 +607,102 @@ def report_markdown(
     return '\n'.join(line for part in parts for line in part)
 
 # %% ../nbs/07_evaluation.ipynb #ba0820c0
+def _headline(report):
+    "What the picture of the scores shows"
+    last = report['models'][-1]
+    gains = [
+        f"{100*d['macro_f1'][0]:+.1f} in {_language(d['language'])}"
+        for d in report['differences']
+        if (d['model'], d['against']) == (last['name'], BASELINE)
+    ]
+    if gains: return f"{last['name']} against the baseline, points of macro-F1: {', '.join(gains)}"
+    scores = [
+        f"{last['scores'][f'macro_f1_{lang}'][0]:.3f} in {_language(lang)}"
+        for lang in report['ceiling']
+    ]
+    return f"{last['name']}: {', '.join(scores)}"
+
 def plot_scores(
     report:dict, # From `build_report`
 ): # `matplotlib` figure
     "Macro-F1 of all models with intervals, the baseline at the bottom."
-    rows = ([report['baseline']] if report['baseline'] else []) + report['models']
-    fig,ax = plt.subplots(figsize=(6.4, .9+.5*len(rows)), layout='constrained')
-    languages, last = list(report['ceiling']), report['models'][-1]
+    models = _with_baseline(report)
+    languages = list(report['ceiling'])
+    fig,ax = plt.subplots(figsize=(6.4, .9 + .5*len(models)), layout='constrained')
     for i,(lang,(color,style)) in enumerate(zip(languages, LOOK*4)):
-        v, low, high = np.array([m['scores'][f'macro_f1_{lang}'] for m in rows]).T
-        y = np.arange(len(rows)) + .16*(i-(len(languages)-1)/2)
+        value, low, high = np.array([m['scores'][f'macro_f1_{lang}'] for m in models]).T
+        y = np.arange(len(models)) + .16*(i - (len(languages) - 1)/2)
+        name = _language(lang) + f1_of(report, lang).removeprefix('macro-F1')
         ax.errorbar(
-            v,
+            value,
             y,
-            xerr=[v - low, high - v],
+            xerr=[value - low, high - value],
             fmt=style[0],
             color=color,
             capsize=3,
             ms=5,
-            label=LANGUAGES.get(lang, lang) + f1_of(report, lang).removeprefix('macro-F1'),
+            label=name,
         )
-        if report['baseline']: ax.axvline(v[0], color=color, lw=.8, ls=':')
-    ax.set_yticks(range(len(rows)), [m['name'] for m in rows])
-    ax.set_ylim(-.6, len(rows)-.4)
-    gain = [
-        f"{100 * d['macro_f1'][0]:+.1f} in {LANGUAGES.get(d['language'], d['language'])}"
-        for d in report['differences']
-        if (d['model'], d['against']) == (last['name'], BASELINE)
-    ]
-    fig.suptitle(
-        f"{last['name']} against the baseline, points of macro-F1: {', '.join(gain)}"
-        if gain
-        else f"{last['name']}: "
-        + ', '.join(
-            f"{last['scores'][f'macro_f1_{l}'][0]:.3f} in {LANGUAGES.get(l, l)}" for l in languages
-        ),
-        fontsize=10,
-    )
-    ax.set_xlabel(
-        f"macro-F1, {100 * report['level']:.0f} % intervals"
-        + ('; dotted: the baseline' if gain else '')
-    )
+        if report['baseline']: ax.axvline(value[0], color=color, lw=.8, ls=':')
+    ax.set_yticks(range(len(models)), [m['name'] for m in models])
+    ax.set_ylim(-.6, len(models) - .4)
+    fig.suptitle(_headline(report), fontsize=10)
+    dotted = '; dotted: the baseline' if report['baseline'] else ''
+    ax.set_xlabel(f"macro-F1, {100*report['level']:.0f} % intervals{dotted}")
     ax.legend(frameon=False, fontsize=8, loc='best')
-    ax.spines[['top','right']].set_visible(False)
+    ax.spines[['top', 'right']].set_visible(False)
     return fig
 
 # %% ../nbs/07_evaluation.ipynb #3345f792
 def _score_rows(entry, report):
     "Rows of scores.csv; `classes` is the number of labels that a macro-F1 is a mean of"
     classes = {f'macro_f1_{lang}': len(labels) for lang,labels in report['f1_classes'].items()}
-    return [
-        {'model': entry['name'], 'score': name}
-        | dict(zip(('value', 'low', 'high'), triple))
-        | {'classes': classes.get(name)}
-        for name, triple in entry['scores'].items()
-    ]
+    rows = []
+    for name,(value,low,high) in entry['scores'].items():
+        row = {'model': entry['name'], 'score': name, 'value': value, 'low': low, 'high': high}
+        rows.append(row | {'classes': classes.get(name)})
+    return rows
+
+def _tables(report):
+    "The files .csv of a report, by name"
+    models = _with_baseline(report)
+    tables = {'scores': [row for m in models for row in _score_rows(m, report)], 'differences': []}
+    for name in ('classes', 'slices', 'rewrites'):
+        tables[name] = [{'model': m['name']} | row for m in models for row in m[name]]
+    for change in report['differences']:
+        value, low, high = change['macro_f1']
+        rest = {name: found for name,found in change.items() if name != 'macro_f1'}
+        tables['differences'].append(rest | {'macro_f1': value, 'low': low, 'high': high})
+    return tables
 
 # %% ../nbs/07_evaluation.ipynb #19fbd8e3
 def write_report(
     # From `evaluate_folders`; labels, slices and pictures are shown for the last one
     models:list[Evaluated],
-    # Folder to make: `report.json`, `report.md`, `report.html`, `scores.csv`, `classes.csv`, `slices.csv`, `rewrites.csv`, `differences.csv`, and three pictures
+    # Folder to make: the report in JSON, Markdown and HTML, its tables, its pictures
     output_dir:str|os.PathLike,
     *data:DataModule,
     split:str='test',
 )->dict: # From `build_report`
     "An evaluation in one folder."
-    report, last = build_report(models, *data, split=split), models[-1]
-    every = ([report['baseline']] if report['baseline'] else []) + report['models']
-    tables = {
-        k: [{'model': m['name']} | r for m in every for r in m[k]]
-        for k in ('classes', 'slices', 'rewrites')
-    } | {
-        'scores': [row for m in every for row in _score_rows(m, report)],
-        'differences': [
-            {k: v for k, v in d.items() if k != 'macro_f1'}
-            | dict(zip(('macro_f1', 'low', 'high'), d['macro_f1']))
-            for d in report['differences']
-        ],
+    report = build_report(models, *data, split=split)
+    last = models[-1]
+    pictures = {
+        'scores': plot_scores(report),
+        'confusion': plot_confusions(last.results, last.name),
     }
+    text = report_markdown(report, confident_mistakes(last.results))
+    if last.results[list(LABELS)].isna().any(axis=None):
+        picture = '![How often answers of each confidence are right](reliability.png)'
+        text = text.replace(picture, 'Not known: the model gives labels only.')
+    else:
+        pictures['reliability'] = plot_reliability(last.results, last.name)
     with new_folder(output_dir, 'report') as new:
         write_json(new/'report.json', report)
-        for name,rows in tables.items(): pd.DataFrame(rows).to_csv(new/f'{name}.csv', index=False)
-        pictures = {
-            'scores': plot_scores(report),
-            'confusion': plot_confusions(last.results, last.name),
-        } | (
-            {}
-            if last.results[list(LABELS)].isna().any(axis=None)
-            else {'reliability': plot_reliability(last.results, last.name)}
-        )
-        for name,fig in pictures.items():
-            fig.savefig(new/f'{name}.png', dpi=110)
-            plt.close(fig)
-        text = report_markdown(report, confident_mistakes(last.results))
-        write_page(
-            text
-            if 'reliability' in pictures
-            else text.replace(
-                '![How often answers of each confidence are right](reliability.png)',
-                'Not known: the model gives labels only.',
-            ),
-            new,
-        )
+        for name,rows in _tables(report).items():
+            pd.DataFrame(rows).to_csv(new/f'{name}.csv', index=False)
+        for name,figure in pictures.items():
+            figure.savefig(new/f'{name}.png', dpi=110)
+            plt.close(figure)
+        write_page(text, new)
     return report

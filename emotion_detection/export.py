@@ -101,74 +101,59 @@ def to_onnx(
     finally: logging.disable(logging.NOTSET)
 
 # %% ../nbs/05_export.ipynb #110d5757
+def _constant(graph, name):
+    "A weight or a constant as lists; `None` for what is computed"
+    for tensor in graph.initializer:
+        if tensor.name == name: return numpy_helper.to_array(tensor).tolist()
+    for node in graph.node:
+        if name in node.output:
+            values = [
+                numpy_helper.to_array(a.t).tolist() for a in node.attribute if a.name == 'value'
+            ]
+            return values[0] if values else None
+
+def _takes_first_token(graph, node):
+    "Does a node read token 0 and no other?"
+    along_tokens = any(a.name == 'axis' and a.i == 1 for a in node.attribute)
+    return node.op_type == 'Gather' and along_tokens and _constant(graph, node.input[1]) == 0
+
 def _last_attention(graph):
-    "Of the last layer: its first node's name as prefix, what goes into it, and its mask; `None` when the graph is not built as BERT's family is"
-    made = {o: n for n in graph.node for o in n.output}
-    users = lambda name: [n for n in graph.node if name in n.input]
-    const = lambda name: (
-        next((numpy_helper.to_array(t).tolist() for t in graph.initializer if t.name == name), None)
-        if name not in made
-        else next(
-            (
-                numpy_helper.to_array(a.t).tolist()
-                for a in made[name].attribute
-                if a.name == 'value'
-            ),
-            None,
-        )
-    )
+    "The last layer's prefix, what goes into it, its mask; `None` unless built as in BERT's family"
+    end = '/self/query/MatMul'
     queries = [
-        n
-        for n in graph.node
-        if n.op_type == 'MatMul' and n.name.endswith('/attention/self/query/MatMul')
+        n for n in graph.node if n.op_type == 'MatMul' and n.name.endswith(f'/attention{end}')
     ]
-    norms = [n for n in graph.node if n.op_type=='LayerNormalization']
+    norms = [n for n in graph.node if n.op_type == 'LayerNormalization']
     if not queries or not norms: return None
-    prefix = queries[-1].name.removesuffix('/self/query/MatMul')
-    mask = next((n for n in graph.node if n.name==prefix + '/self/Add'), None)
-    readers = users(norms[-1].output[0])  # the head: only a Gather of token 0 may be there
-    first = [
-        n
-        for n in readers
-        if n.op_type == 'Gather'
-        and const(n.input[1]) == 0
-        and any(a.name == 'axis' and a.i == 1 for a in n.attribute)
-    ]
-    return (
-        (prefix, queries[-1].input[0], mask)
-        if mask is not None and first and first == readers
-        else None
-    )
+    prefix = queries[-1].name.removesuffix(end)
+    masks = [n for n in graph.node if n.name == f'{prefix}/self/Add']
+    readers = [n for n in graph.node if norms[-1].output[0] in n.input]  # the head
+    if not masks or not readers: return None
+    if not all(_takes_first_token(graph, n) for n in readers): return None
+    return prefix, queries[-1].input[0], masks[0]
 
 # %% ../nbs/05_export.ipynb #86cead5f
+def _slice(source, target, axis):
+    "A node that keeps what is first along an axis"
+    return helper.make_node('Slice', [source, 'first_0', 'first_1', axis], [target], name=target)
+
 def keep_first_token(
     path:str|os.PathLike, # FP32 graph, changed in place
 )->bool: # Whether it could be; a graph of another shape stays as it is
     "Compute the last layer for token 0 alone, the only one that the head reads."
     model = onnx.load(path, load_external_data=False)
     graph = model.graph  # weights that lie apart stay where they are
-    if not (found := _last_attention(graph)): return False
+    found = _last_attention(graph)
+    if not found: return False
     prefix, hidden, mask = found
-    for name,value in (('first_0',0), ('first_1',1), ('first_2',2)):
-        graph.initializer.append(numpy_helper.from_array(np.array([value]), name))
+    for value in range(3):
+        graph.initializer.append(numpy_helper.from_array(np.array([value]), f'first_{value}'))
     for node in graph.node:
         if node.name not in (f'{prefix}/self/key/MatMul', f'{prefix}/self/value/MatMul'):
-            node.input[:] = ['first_hidden' if i==hidden else i for i in node.input]
-    # (B, T, H) to (B, 1, H)
+            node.input[:] = ['first_hidden' if name == hidden else name for name in node.input]
     cut = [
-        helper.make_node(
-            'Slice',
-            [hidden, 'first_0', 'first_1', 'first_1'],
-            ['first_hidden'],
-            name='first_hidden',
-        ),
-        # (B, 1, T, T) to (B, 1, 1, T)
-        helper.make_node(
-            'Slice',
-            [mask.input[1], 'first_0', 'first_1', 'first_2'],
-            ['first_mask'],
-            name='first_mask',
-        ),
+        _slice(hidden, 'first_hidden', 'first_1'),         # (B, T, H) to (B, 1, H)
+        _slice(mask.input[1], 'first_mask', 'first_2'),    # (B, 1, T, T) to (B, 1, 1, T)
     ]
     mask.input[1] = 'first_mask'
     at = min(i for i,n in enumerate(graph.node) if {'first_hidden', 'first_mask'} & set(n.input))

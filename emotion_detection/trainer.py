@@ -12,6 +12,7 @@ __all__ = ['DEFAULTS', 'LIBRARIES', 'EpochSampler', 'EmotionTrainer', 'f1_line',
 # %% ../nbs/02b_trainer.ipynb #f097bfb4
 import contextlib
 import functools
+import itertools
 import os
 import platform
 import re
@@ -62,7 +63,7 @@ from .text import NORMALISER_VERSION
 
 # %% ../nbs/02b_trainer.ipynb #28cc8d8f
 class EpochSampler(Sampler):
-    "The order of each epoch, a function of seed and epoch alone; part of the examples may be drawn anew for every epoch."
+    "The order of each epoch, a function of seed and epoch alone; part of the examples may be drawn anew."
     def __init__(self,
         lengths:list[int], # Tokens per example
         seed:int,
@@ -77,22 +78,25 @@ class EpochSampler(Sampler):
         self.pool = pool
         self.draw = draw
         self.epoch = 0
+
     def set_epoch(self, epoch): self.epoch = epoch
+
     def __len__(self): return len(self.lengths) - self.pool + self.draw
+
     def __iter__(self):
-        g = torch.Generator().manual_seed(self.seed*100_003 + self.epoch)
+        generator = torch.Generator().manual_seed(self.seed*100_003 + self.epoch)
         always = len(self.lengths) - self.pool
-        chosen = torch.cat([
-            torch.arange(always),
-            always + torch.randperm(self.pool, generator=g)[: self.draw],
-        ])
-        if self.group==1: return iter(chosen[torch.randperm(len(chosen), generator=g)].tolist())
+        drawn = always + torch.randperm(self.pool, generator=generator)[:self.draw]
+        chosen = torch.cat([torch.arange(always), drawn])
+        if self.group == 1:
+            return iter(chosen[torch.randperm(len(chosen), generator=generator)].tolist())
+        lengths = [self.lengths[i] for i in chosen]
         order = chosen[
-            get_length_grouped_indices([self.lengths[i] for i in chosen], self.group, generator=g)
+            get_length_grouped_indices(lengths, self.group, generator=generator)
         ].tolist()
         *steps, last = [order[i:i+self.group] for i in range(0, len(order), self.group)]
-        mixed = [steps[i] for i in torch.randperm(len(steps), generator=g)]
-        return iter([i for step in (*mixed, last) for i in step])  # the last step may be smaller
+        mixed = [steps[i] for i in torch.randperm(len(steps), generator=generator)]
+        return itertools.chain(*mixed, last)  # the last step may be smaller
 
 # %% ../nbs/02b_trainer.ipynb #f2523525
 class EmotionTrainer(Trainer):
@@ -103,36 +107,30 @@ class EmotionTrainer(Trainer):
         draw:int=0,
         **kwargs,
     ):
-        self.loss_fn, self.pool, self.draw = loss_fn, pool, draw
+        self.loss_fn = loss_fn
+        self.pool = pool
+        self.draw = draw
         super().__init__(*args, compute_loss_func=self._loss, **kwargs)
         self.loss_fn.to(self.args.device)
 
-    def _get_train_sampler(self, train_dataset=None):
-        a = self.args
-        group = (
-            a.train_batch_size * a.gradient_accumulation_steps * a.world_size
-            if a.group_by_length
-            else 1
-        )
-        return EpochSampler(self.train_dataset['length'], a.seed, group, self.pool, self.draw)
-
     def _loss(self, outputs, labels, num_items_in_batch=None):
         return self.loss_fn(outputs.logits, labels, num_items_in_batch)
+
+    def _get_train_sampler(self, train_dataset=None):
+        args = self.args
+        batch = args.train_batch_size*args.gradient_accumulation_steps*args.world_size
+        group = batch if args.group_by_length else 1
+        return EpochSampler(self.train_dataset['length'], args.seed, group, self.pool, self.draw)
 
     def _get_eval_sampler(self, eval_dataset): return SequentialSampler(eval_dataset)
 
     def _get_num_items_in_batch(self, batch_samples, device):
         "The weight of all ratings in all micro-batches of a step, over all processes"
         if not batch_samples: return None
-        total = sum(
-            self.loss_fn.rating_weights(b['labels'].to(device), b['labels'].shape[-1]).sum()
-            for b in batch_samples
-        )
-        return (
-            self.accelerator.gather(total).sum()
-            if self.args.average_tokens_across_devices
-            else total
-        )
+        labels = [batch['labels'].to(device) for batch in batch_samples]
+        total = sum(self.loss_fn.rating_weights(votes, votes.shape[-1]).sum() for votes in labels)
+        if not self.args.average_tokens_across_devices: return total
+        return self.accelerator.gather(total).sum()
 
 # %% ../nbs/02b_trainer.ipynb #05edb6fc
 def f1_line(
@@ -156,7 +154,7 @@ def duration(
 
 # %% ../nbs/02b_trainer.ipynb #b7dad99d
 class Progress(TrainerCallback, ExportableState):
-    "A bar on a terminal, a plain line now and then elsewhere; always on stderr, because stdout is for results."
+    "A bar on a terminal, a plain line now and then elsewhere; on stderr, because stdout is for results."
     def __init__(self,
         name:str, # Starts each line
         every:float=30., # Seconds between plain lines within an epoch
@@ -169,54 +167,57 @@ class Progress(TrainerCallback, ExportableState):
         self.later = later
         self.bar = None
         self.said = self.start = time.time()
+
     def state(self):
-        return {
-            'args': {
-                'name': self.name,
-                'every': self.every,
-                'seconds': self.seconds + time.time() - self.start,
-                'later': self.later,
-            },
-            'attributes': {},
-        }
-    def on_train_begin(self, args, state, control, **kw):
-        hidden = not sys.stderr.isatty() or not state.is_world_process_zero
-        self.first, self.began = state.global_step, None
-        self.bar = tqdm(
-            total=state.max_steps,
-            initial=state.global_step,
-            desc=self.name,
-            unit='step',
-            file=sys.stderr,
-            disable=hidden,
-        )
-    def on_step_end(self, args, state, control, **kw):
-        self.bar.update(state.global_step - self.bar.n)
-        self.estimate(args, state)
-        if self.bar.disable and time.time()-self.said > self.every:
-            self.say(state, f"step {state.global_step}/{state.max_steps}")
-    def estimate(self, args, state, steps=20):
-        "After some steps: how long it will take, the first ones aside, in which libraries warm up"
-        done = state.global_step - self.first
-        if done == 3: self.began = time.time()
-        if done != steps or self.began is None: return
-        step = (time.time() - self.began)/(steps - 3)
-        batch = args.train_batch_size*args.gradient_accumulation_steps*args.world_size
-        rest = step*(state.max_steps - state.global_step + self.later/batch)
-        if rest > 60:
-            self.say(
-                state,
-                f"about {duration(rest)} to go"
-                + ', the phase after it included' * (self.later > 0),
-            )
+        seconds = self.seconds + time.time() - self.start
+        args = {'name': self.name, 'every': self.every, 'seconds': seconds, 'later': self.later}
+        return {'args': args, 'attributes': {}}
+
     def say(self, state, line):
         self.said = time.time()
         if state.is_world_process_zero: tqdm.write(f'{self.name}: {line}', file=sys.stderr)
-    def on_evaluate(self, args, state, control, metrics, **kw):
-        self.say(
-            state, f"epoch {state.epoch or 0:.0f}/{state.num_train_epochs or 0}  {f1_line(metrics)}"
-        )
-    def on_train_end(self, args, state, control, **kw): self.bar.close()
+
+# %% ../nbs/02b_trainer.ipynb #b7dee09b
+@patch
+def on_train_begin(self:Progress, args, state, control, **kw):
+    self.first, self.began = state.global_step, None
+    self.bar = tqdm(
+        total=state.max_steps,
+        initial=state.global_step,
+        desc=self.name,
+        unit='step',
+        file=sys.stderr,
+        disable=not sys.stderr.isatty() or not state.is_world_process_zero,
+    )
+
+@patch
+def on_step_end(self:Progress, args, state, control, **kw):
+    self.bar.update(state.global_step - self.bar.n)
+    self.estimate(args, state)
+    if self.bar.disable and time.time() - self.said > self.every:
+        self.say(state, f'step {state.global_step}/{state.max_steps}')
+
+@patch
+def on_evaluate(self:Progress, args, state, control, metrics, **kw):
+    epoch = f'epoch {state.epoch or 0:.0f}/{state.num_train_epochs or 0}'
+    self.say(state, f'{epoch}  {f1_line(metrics)}')
+
+@patch
+def on_train_end(self:Progress, args, state, control, **kw): self.bar.close()
+
+# %% ../nbs/02b_trainer.ipynb #c161966f
+@patch
+def estimate(self:Progress, args, state, steps=20):
+    "After some steps: how long it will take, the first ones aside, in which libraries warm up"
+    done = state.global_step - self.first
+    if done == 3: self.began = time.time()
+    if done != steps or self.began is None: return
+    seconds = (time.time() - self.began)/(steps - 3)  # of one step
+    batch = args.train_batch_size*args.gradient_accumulation_steps*args.world_size
+    rest = seconds*(state.max_steps - state.global_step + self.later/batch)
+    if rest > 60:
+        after = ', the phase after it included' if self.later else ''
+        self.say(state, f'about {duration(rest)} to go{after}')
 
 # %% ../nbs/02b_trainer.ipynb #85714827
 def on_cpu()->bool:
@@ -389,18 +390,23 @@ def remove_checkpoint(
         folder.rmdir()
 
 # %% ../nbs/02b_trainer.ipynb #8069c82d
+def _trouble(checkpoint):
+    "What is wrong with a checkpoint, or with the best so far, which it refers to; `None`: nothing"
+    if why := broken_seal(checkpoint): return why
+    step = read_json(checkpoint/'trainer_state.json')['best_global_step']
+    best = checkpoint.with_name(f'checkpoint-{step}')
+    if best != checkpoint and (why := broken_seal(best)):
+        return f'refers to {best.name}, which {why}'
+
 def usable_checkpoint(
     folder:str|os.PathLike, # Holds `checkpoint-<step>` folders
     tell:bool=True, # Say on stderr what is wrong with newer ones
 )->Path|None: # The newest that is whole, together with the best so far, which it refers to
     "Where a run can go on."
-    def trouble(c):
-        if why := broken_seal(c): return why
-        best = c.with_name(f"checkpoint-{read_json(c/'trainer_state.json')['best_global_step']}")
-        if best != c and (why := broken_seal(best)): return f'refers to {best.name}, which {why}'
-    for c in reversed(checkpoints_of(folder)):
-        if not (why := trouble(c)): return c
-        if tell: print(f'{c.name} {why}: not used', file=sys.stderr)
+    for checkpoint in reversed(checkpoints_of(folder)):
+        why = _trouble(checkpoint)
+        if not why: return checkpoint
+        if tell: print(f'{checkpoint.name} {why}: not used', file=sys.stderr)
 
 # %% ../nbs/02b_trainer.ipynb #ffa3060b
 def stopped(
@@ -469,26 +475,25 @@ def make_trainer(
     later:int=0, # Texts that later phases will train on
 )->EmotionTrainer:
     "A Trainer with our loss, scores and progress."
-    tok, weights = classifier.tokenizer, language_weights(train, config, pool, draw)
-    data = [
-        encode(weighted(e, weights), tok, classifier.max_length) for e in (train + pool, validation)
-    ]
-    stop = (
-        [EarlyStoppingCallback(section.early_stopping_patience)]
-        if section.early_stopping_patience
-        else []
-    )
+    tokenizer = classifier.tokenizer
+    weights = language_weights(train, config, pool, draw)
+    data = []
+    for examples in (train + pool, validation):
+        data.append(encode(weighted(examples, weights), tokenizer, classifier.max_length))
+    callbacks = [Progress(name, later=later)]
+    if section.early_stopping_patience:
+        callbacks.append(EarlyStoppingCallback(section.early_stopping_patience))
     trainer = EmotionTrainer(
         classifier.model,
         args,
-        DataCollatorWithPadding(tok),
+        DataCollatorWithPadding(tokenizer),
         *data,
-        processing_class=tok,
+        processing_class=tokenizer,
         pool=len(pool),
         draw=draw,
         loss_fn=BalancedCrossEntropyLoss(None, config.loss.label_smoothing),
         compute_metrics=scorer(validation),
-        callbacks=[Progress(name, later=later), *stop],
+        callbacks=callbacks,
     )
     for noisy in (PrinterCallback, ProgressCallback): trainer.remove_callback(noisy)
     return trainer
@@ -530,6 +535,8 @@ def train_classifier(
     )
 
 # %% ../nbs/02b_trainer.ipynb #aae7b0bf
+def _is_score(name): return 'f1' in name or 'accuracy' in name
+
 def epochs(
     log_history:list[dict], # `trainer.state.log_history`
 )->list[dict]: # One dict per epoch
@@ -538,19 +545,11 @@ def epochs(
     for entry in log_history:
         if 'train_loss' in entry: continue  # the summary at the end
         row = rows.setdefault(entry['epoch'], {})
-        row |= (
-            {
-                k.removeprefix('eval_'): v
-                for k, v in entry.items()
-                if k in ('loss', 'eval_loss', 'learning_rate', 'epoch')
-                or 'f1' in k
-                or 'accuracy' in k
-            }
-            if 'eval_loss' not in entry
-            else {'validation_loss': entry['eval_loss']}
-            | {k.removeprefix('eval_'): v for k, v in entry.items() if 'f1' in k or 'accuracy' in k}
-        )
-    return [r for r in rows.values() if 'macro_f1' in r]
+        names = {name for name in entry if _is_score(name)}
+        if 'eval_loss' in entry: row['validation_loss'] = entry['eval_loss']
+        else: names |= entry.keys() & {'loss', 'learning_rate', 'epoch'}
+        row |= {name.removeprefix('eval_'): entry[name] for name in entry if name in names}
+    return [row for row in rows.values() if 'macro_f1' in row]
 
 # %% ../nbs/02b_trainer.ipynb #0a953800
 def processes()->PartialState:
@@ -598,41 +597,37 @@ def training_summary(
     } | more
 
 # %% ../nbs/02b_trainer.ipynb #94feded6
+_LOSSES = (
+    ('loss', 'o-', '#264653', 'training'),
+    ('validation_loss', 's--', '#c8553d', 'validation'),
+)
+_LINES = (('o-', '#264653'), ('s--', '#e9a23b'), ('^:', '#7a5195')) # Of the languages
+
 def plot_history(
     history:list[dict], # From `Training` or `training_summary.json`
     title:str='Learning curve',
 ):
     "Loss and macro-F1 by epoch."
     import matplotlib.pyplot as plt
-    fig,axes = plt.subplots(1, 2, figsize=(8,2.8))
-    epoch = [h['epoch'] for h in history]
-    for key,style,label in (('loss','o-','training'), ('validation_loss','s--','validation')):
-        axes[0].plot(
-            epoch,
-            [h[key] for h in history],
-            style,
-            color='#264653' if key == 'loss' else '#c8553d',
-            label=label,
-            ms=4,
-        )
-    for key, style, color in zip(
-        sorted(k for k in history[0] if k.startswith('macro_f1_')),
-        ('o-', 's--', '^:'),
-        ('#264653', '#e9a23b', '#7a5195'),
-    ):
-        language = key.removeprefix('macro_f1_')
+    fig,(losses,scores) = plt.subplots(1, 2, figsize=(8,2.8))
+    epoch = [row['epoch'] for row in history]
+    for key,style,color,label in _LOSSES:
+        losses.plot(epoch, [row[key] for row in history], style, color=color, label=label, ms=4)
+    names = sorted(name for name in history[0] if name.startswith('macro_f1_'))
+    for name,(style,color) in zip(names, _LINES):
+        language = name.removeprefix('macro_f1_')
         classes = history[0].get(f'f1_classes_{language}', len(LABELS))
         label = (
             language
             if classes == len(LABELS)
             else f'{language}, {classes} of {len(LABELS)} classes'
         )
-        axes[1].plot(epoch, [h[key] for h in history], style, color=color, label=label, ms=4)
-    axes[0].set(xlabel='epoch', ylabel='loss (nats per rating)')
-    axes[1].set(xlabel='epoch', ylabel='macro-F1 on validation', ylim=(0,1))
-    for ax in axes:
+        scores.plot(epoch, [row[name] for row in history], style, color=color, label=label, ms=4)
+    losses.set(xlabel='epoch', ylabel='loss (nats per rating)')
+    scores.set(xlabel='epoch', ylabel='macro-F1 on validation', ylim=(0,1))
+    for ax in (losses, scores):
         ax.legend(frameon=False)
         ax.spines[['top','right']].set_visible(False)
     fig.suptitle(title)
     fig.tight_layout()
-    return axes
+    return losses, scores
