@@ -4,10 +4,7 @@ import pytest
 from conftest import ENV, emotion
 
 FILES = [
-    'onnx/model_quantized.onnx',
-    'tokenizer.json',
-    'config.json',
-    'canary.json',
+    'onnx/model_quantized.onnx', 'tokenizer.json', 'config.json', 'canary.json',
     'manifest.json',
 ]
 
@@ -76,13 +73,8 @@ def test_threads_modes_and_windows(outputs, tmp_path):
     )
     def labels(*args):
         done = emotion(
-            'predict',
-            '--model_path',
-            outputs / 'int8',
-            '--input',
-            tmp_path / 'in.txt',
-            '--json',
-            *args,
+            'predict', '--model_path', outputs / 'int8', '--input', tmp_path / 'in.txt',
+            '--json', *args,
         )
         assert done.returncode == 0, done.stderr
         return [json.loads(l)['label'] for l in done.stdout.splitlines()]
@@ -103,15 +95,8 @@ def test_threads_modes_and_windows(outputs, tmp_path):
 def test_prediction_imports_little(outputs):
     "Neither PyTorch nor pandas, scikit-learn, matplotlib or huggingface_hub, after an answer."
     heavy = (
-        'torch',
-        'transformers',
-        'pandas',
-        'sklearn',
-        'scipy',
-        'matplotlib',
-        'huggingface_hub',
-        'datasets',
-        'onnx',
+        'torch', 'transformers', 'pandas', 'sklearn', 'scipy', 'matplotlib',
+        'huggingface_hub', 'datasets', 'onnx',
     )
     code = (
         "import sys; from emotion_detection.predict import EmotionPredictor; "

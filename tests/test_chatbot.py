@@ -151,12 +151,8 @@ def test_a_taken_port_ends_in_one_line(outputs):
     with server('--model_path', outputs/'int8') as (_, port):
         done = subprocess.run(
             [
-                sys.executable,
-                CHATBOT / 'server.py',
-                '--model_path',
-                outputs / 'int8',
-                '--port',
-                port,
+                sys.executable, CHATBOT / 'server.py', '--model_path', outputs / 'int8',
+                '--port', port,
             ],
             env=ENV,
             capture_output=True,
@@ -192,13 +188,7 @@ def test_containerfile(dist, outputs, tmp_path):
     python = tmp_path/'venv/bin/python'
     subprocess.run(
         [
-            sys.executable,
-            '-m',
-            'pip',
-            '--python',
-            python,
-            'install',
-            '-q',
+            sys.executable, '-m', 'pip', '--python', python, 'install', '-q',
             *[real.get(a, a) for a in pip[2:]],
         ],
         check=True,

@@ -23,11 +23,7 @@ def test_folders_are_complete(outputs):
     assert {p.name for p in outputs.iterdir()} == {*FILES, 'report', 'behaviour', 'runs'}
     for folder,weights in FILES.items():
         for name in (
-            weights,
-            'config.json',
-            'tokenizer.json',
-            'training_summary.json',
-            'README.md',
+            weights, 'config.json', 'tokenizer.json', 'training_summary.json', 'README.md',
         ):
             assert (outputs/folder/name).stat().st_size, (folder, name)
         assert json.loads((outputs / folder / 'config.json').read_text())['id2label'] == dict(
@@ -47,10 +43,7 @@ def test_answers(outputs, folder):
             '--model_path',
             outputs / folder,
             *(['--onnx'] if folder != 'final_model' else []),
-            '--text',
-            'Cảm ơn bạn nhiều!',
-            '--text',
-            'I am so angry right now',
+            '--text', 'Cảm ơn bạn nhiều!', '--text', 'I am so angry right now',
             '--json',
         )
     )
@@ -69,10 +62,7 @@ def test_forms_and_other_libraries_agree(outputs):
     from transformers import AutoTokenizer, pipeline
     from emotion_detection.predict import EmotionPredictor
     texts = [
-        'Cảm ơn bạn nhiều!',
-        'I am so angry right now',
-        'Ủa thật hả?',
-        'mai hop luc 9 gio',
+        'Cảm ơn bạn nhiều!', 'I am so angry right now', 'Ủa thật hả?', 'mai hop luc 9 gio',
         '😡😡',
     ]
     def scores(dicts): return np.array([[d['scores'][l] for l in LABELS] for d in dicts])
@@ -111,13 +101,8 @@ def test_files(outputs, tmp_path, kind, out):
         elif kind=='csv': csv.writer(f).writerows([['n','text'], *enumerate(texts)])
         else: f.writelines(json.dumps({'text': t}) + '\n' for t in texts)
     done = emotion(
-        'predict',
-        '--model_path',
-        outputs / 'int8',
-        '--input',
-        source,
-        '--output',
-        tmp_path / f'out.{out}',
+        'predict', '--model_path', outputs / 'int8', '--input', source,
+        '--output', tmp_path / f'out.{out}',
     )
     assert (done.returncode, done.stdout) == (0, '') and '3 rows' in done.stderr
     with (tmp_path/f'out.{out}').open(encoding='utf8', newline='') as f:
@@ -167,12 +152,8 @@ def test_lone_surrogate(outputs, tmp_path):
     assert (
         answers(
             emotion(
-                'predict',
-                '--model_path',
-                outputs / 'int8',
-                '--input',
-                tmp_path / 'in.jsonl',
-                '--json',
+                'predict', '--model_path', outputs / 'int8', '--input',
+                tmp_path / 'in.jsonl', '--json',
             )
         )[0]['text']
         == 'cut \ud83d off'
@@ -185,13 +166,8 @@ def test_lone_surrogate(outputs, tmp_path):
     )
     assert (
         emotion(
-            'predict',
-            '--model_path',
-            outputs / 'int8',
-            '--input',
-            tmp_path / 'in.jsonl',
-            '--output',
-            tmp_path / 'out.csv',
+            'predict', '--model_path', outputs / 'int8', '--input', tmp_path / 'in.jsonl',
+            '--output', tmp_path / 'out.csv',
         ).returncode
         == 0
     )
@@ -260,13 +236,8 @@ BAD = {
     ),
     'settings that clash': (
         [
-            'train',
-            '--config',
-            'quickstart',
-            '--set',
-            'phase1.save_strategy=hourly',
-            '--output_dir',
-            'nowhere',
+            'train', '--config', 'quickstart', '--set', 'phase1.save_strategy=hourly',
+            '--output_dir', 'nowhere',
         ],
         'do not go together',
     ),
@@ -331,11 +302,7 @@ def test_pytorch_folder_without_the_training_extra(outputs, tmp_path):
         "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')"
     )
     done = emotion(
-        'predict',
-        '--model_path',
-        outputs / 'final_model',
-        '--text',
-        'hi',
+        'predict', '--model_path', outputs / 'final_model', '--text', 'hi',
         env=ENV | {'PYTHONPATH': str(tmp_path)},
     )
     assert (
@@ -345,11 +312,7 @@ def test_pytorch_folder_without_the_training_extra(outputs, tmp_path):
     )
     assert (
         emotion(
-            'predict',
-            '--model_path',
-            outputs / 'int8',
-            '--text',
-            'hi',
+            'predict', '--model_path', outputs / 'int8', '--text', 'hi',
             env=ENV | {'PYTHONPATH': str(tmp_path)},
         ).returncode
         == 0

@@ -8,13 +8,7 @@ from hypothesis import given, settings, strategies as st
 from conftest import EMOTION, ENV, emotion
 from emotion_detection.config import load_config
 from emotion_detection.data import (
-    SPLITS,
-    DataModule,
-    Examples,
-    Source,
-    check_splits,
-    drop_leaks,
-    load_rows,
+    SPLITS, DataModule, Examples, Source, check_splits, drop_leaks, load_rows,
 )
 from emotion_detection.phase1 import load_phases
 from emotion_detection.data_mapping import GOEMOTIONS, LABELS, VIGOEMOTIONS
@@ -329,20 +323,8 @@ def test_nothing_left_for_a_phase(tmp_path):
 
 words = st.lists(
     st.sampled_from([
-        'a',
-        'A',
-        'ế',
-        'e\u0302\u0301',
-        'Ế',
-        '\u200b',
-        '&amp;',
-        '&',
-        '<br>',
-        ' ',
-        '!',
-        '!!!!',
-        '@an',
-        '@binh',
+        'a', 'A', 'ế', 'e\u0302\u0301', 'Ế', '\u200b', '&amp;', '&', '<br>', ' ', '!',
+        '!!!!', '@an', '@binh',
     ]),
     max_size=4,
 ).map(''.join)
@@ -807,13 +789,8 @@ def test_too_few_rows_for_the_command(tmp_path):
         'text,label\n' + ''.join(f'text {i},{LABELS[i % 4]}\n' for i in range(12))
     )
     done = emotion(
-        'train',
-        '--config',
-        'quickstart',
-        '--set',
-        'data.phase2.source=few.csv',
-        '--output_dir',
-        'out',
+        'train', '--config', 'quickstart', '--set', 'data.phase2.source=few.csv',
+        '--output_dir', 'out',
         cwd=tmp_path,
     )
     assert (
@@ -823,11 +800,7 @@ def test_too_few_rows_for_the_command(tmp_path):
     )
     assert not (tmp_path/'out').exists()
     done = emotion(
-        'data',
-        '--config',
-        'quickstart',
-        '--set',
-        'data.phase2.source=few.csv',
+        'data', '--config', 'quickstart', '--set', 'data.phase2.source=few.csv',
         '--json',
         cwd=tmp_path,
     )

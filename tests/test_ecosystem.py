@@ -9,11 +9,8 @@ WRITER = 'hf_FAKEwriter0123456789'
 READER = 'hf_FAKEreader0123456789'
 WRONG = 'hf_FAKEwrong0123456789'
 TEXTS = [
-    'Cảm ơn bạn nhiều!',
-    'I am so angry right now',
-    'Ủa thật hả?',
-    'The meeting is at nine.',
-    '',
+    'Cảm ơn bạn nhiều!', 'I am so angry right now', 'Ủa thật hả?',
+    'The meeting is at nine.', '',
     'một ' * 300,
     '😡😡',
 ]
@@ -118,13 +115,8 @@ def test_only_the_model(hub, outputs, tmp_path):
     folder = shutil.copytree(outputs/'final_model', tmp_path/'model')
     kept = {p.name for p in folder.iterdir()} - {'.made_by_emotion_detection'}
     for path in (
-        'notes.txt',
-        '.env',
-        'x.partial',
-        'optimizer.pt',
-        'runs/events',
-        'checkpoint-8/model.safetensors',
-        '.git/config',
+        'notes.txt', '.env', 'x.partial', 'optimizer.pt', 'runs/events',
+        'checkpoint-8/model.safetensors', '.git/config',
     ):
         (folder/path).parent.mkdir(exist_ok=True)
         (folder/path).write_text('hf_FAKEsecret')
@@ -415,11 +407,7 @@ print(json.dumps({'out': out, 'sockets': sorted(sockets), 'left': [p.name() for 
 def alone():
     "Words before a command that give it a network with nothing but 127.0.0.1, where this machine allows that."
     words = [
-        'unshare',
-        '--map-root-user',
-        '--net',
-        'sh',
-        '-c',
+        'unshare', '--map-root-user', '--net', 'sh', '-c',
         'ip link set lo up && exec "$0" "$@"',
     ]
     try:

@@ -22,16 +22,8 @@ def run(tmp_path, code, *args):
         'PYTHONPATH': f"{ROOT}:{ROOT / 'tests'}"
     }
     command = [
-        sys.executable,
-        '-m',
-        'pytest',
-        '-q',
-        '-p',
-        'conftest',
-        '-p',
-        'no:cacheprovider',
-        *args,
-        'test_it.py',
+        sys.executable, '-m', 'pytest', '-q', '-p', 'conftest', '-p', 'no:cacheprovider',
+        *args, 'test_it.py',
     ]
     return subprocess.run(
         command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120

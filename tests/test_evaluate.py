@@ -5,17 +5,8 @@ import pytest
 from conftest import emotion
 
 FILES = {
-    'report.json',
-    'report.md',
-    'report.html',
-    'scores.csv',
-    'classes.csv',
-    'slices.csv',
-    'rewrites.csv',
-    'differences.csv',
-    'scores.png',
-    'confusion.png',
-    'reliability.png',
+    'report.json', 'report.md', 'report.html', 'scores.csv', 'classes.csv', 'slices.csv',
+    'rewrites.csv', 'differences.csv', 'scores.png', 'confusion.png', 'reliability.png',
 }
 pytestmark = pytest.mark.xdist_group('evaluate')
 
@@ -96,14 +87,8 @@ def test_the_page_stands_alone(report):
 
 def test_one_folder_for_people(outputs, tmp_path):
     done = evaluate(
-        '--model_path',
-        outputs / 'int8',
-        '--onnx',
-        '--no_baseline',
-        '--split',
-        'validation',
-        '--output_dir',
-        tmp_path / 'r',
+        '--model_path', outputs / 'int8', '--onnx', '--no_baseline', '--split',
+        'validation', '--output_dir', tmp_path / 'r',
     )
     assert (
         done.returncode == 0
@@ -154,11 +139,7 @@ def own_data(tmp_path, texts=60):
 
 def test_ratings_give_a_ceiling(outputs, tmp_path):
     done = evaluate(
-        '--model_path',
-        outputs / 'int8',
-        '--output_dir',
-        'r',
-        '--no_baseline',
+        '--model_path', outputs / 'int8', '--output_dir', 'r', '--no_baseline',
         '--json',
         *own_data(tmp_path),
         cwd=tmp_path,
@@ -186,11 +167,7 @@ def test_ratings_give_a_ceiling(outputs, tmp_path):
 def test_texts_are_shown_only_with_a_licence(outputs, tmp_path, licence, shown):
     stated = ['--set', f'data.phase1.licence={licence}'] if licence else []
     done = evaluate(
-        '--model_path',
-        outputs / 'int8',
-        '--output_dir',
-        'r',
-        '--no_baseline',
+        '--model_path', outputs / 'int8', '--output_dir', 'r', '--no_baseline',
         *own_data(tmp_path),
         *stated,
         cwd=tmp_path,
@@ -217,12 +194,8 @@ BAD = {
     'no ratings': (['--model_path', '{o}/int8', '--ratings', 'none.csv'], 'none.csv'),
     'one label': (
         [
-            '--model_path',
-            '{o}/int8',
-            '--set',
-            'data.phase1.source=one.csv',
-            '--set',
-            'data.phase2.source=one2.csv',
+            '--model_path', '{o}/int8', '--set', 'data.phase1.source=one.csv',
+            '--set', 'data.phase2.source=one2.csv',
         ],
         'there is nothing to tell apart',
     ),
@@ -281,16 +254,8 @@ def test_cards(outputs, tmp_path):
     folder = shutil.copytree(outputs/'int8', tmp_path/'int8')
     (folder/'README.md').unlink()
     done = emotion(
-        'evaluate',
-        '--model_path',
-        folder,
-        '--config',
-        'quickstart',
-        '--output_dir',
-        tmp_path / 'r',
-        '--no_baseline',
-        '--cards',
-        '--json',
+        'evaluate', '--model_path', folder, '--config', 'quickstart', '--output_dir',
+        tmp_path / 'r', '--no_baseline', '--cards', '--json',
     )
     assert done.returncode == 0, done.stderr
     card = (folder/'README.md').read_text('utf8')
@@ -306,14 +271,8 @@ def test_cards(outputs, tmp_path):
 
 def test_behaviour(outputs, tmp_path):
     done = emotion(
-        'behaviour',
-        '--model_path',
-        outputs / 'onnx',
-        '--model_path',
-        outputs / 'int8',
-        '--output_dir',
-        tmp_path / 'b',
-        '--json',
+        'behaviour', '--model_path', outputs / 'onnx', '--model_path', outputs / 'int8',
+        '--output_dir', tmp_path / 'b', '--json',
     )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(l) for l in done.stdout.splitlines()]

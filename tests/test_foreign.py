@@ -29,15 +29,8 @@ def test_the_sets():
 def test_the_command(outputs, tmp_path):
     "Each set beside the baseline, on the page and in the JSON; where a class has no texts, the score says so."
     done = emotion(
-        'evaluate',
-        '--config',
-        'quickstart',
-        '--model_path',
-        outputs / 'int8',
-        '--output_dir',
-        'report',
-        '--foreign',
-        SETS,
+        'evaluate', '--config', 'quickstart', '--model_path', outputs / 'int8',
+        '--output_dir', 'report', '--foreign', SETS,
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
@@ -65,15 +58,8 @@ def test_what_is_missing(outputs, tmp_path):
         'nowhere.yaml': 'nowhere.yaml',
     }.items():
         done = emotion(
-            'evaluate',
-            '--config',
-            'quickstart',
-            '--model_path',
-            outputs / 'int8',
-            '--output_dir',
-            'report',
-            '--foreign',
-            file,
+            'evaluate', '--config', 'quickstart', '--model_path', outputs / 'int8',
+            '--output_dir', 'report', '--foreign', file,
             cwd=tmp_path,
         )
         assert done.returncode == 2 and words in done.stderr and done.stderr.count('\n') == 1, (

@@ -10,14 +10,8 @@ FORKS = int(os.environ.get('FORKS', 12))
 pytestmark = pytest.mark.skipif(not hasattr(os, 'fork'), reason='this system has no fork')
 
 TEXTS = [
-    'Cảm ơn bạn nhiều!',
-    'I am so angry right now',
-    'Ủa thật hả?',
-    'Mai họp lúc chín giờ.',
-    'vui quá',
-    'no way',
-    'ok',
-    '',
+    'Cảm ơn bạn nhiều!', 'I am so angry right now', 'Ủa thật hả?', 'Mai họp lúc chín giờ.',
+    'vui quá', 'no way', 'ok', '',
 ]
 START = '''
 import json, os, shutil, signal, sys, threading, time, warnings

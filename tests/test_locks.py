@@ -12,11 +12,8 @@ ROUNDS = int(os.environ.get('EMOTION_ROUNDS', 1))
 TINY = [
     f'--set={s}'
     for s in (
-        'model.scratch.hidden_size=32',
-        'model.scratch.vocab_size=400',
-        'phase1.num_train_epochs=2',
-        'phase2.num_train_epochs=2',
-        'export.enabled=false',
+        'model.scratch.hidden_size=32', 'model.scratch.vocab_size=400',
+        'phase1.num_train_epochs=2', 'phase2.num_train_epochs=2', 'export.enabled=false',
         'export.report=false',
     )
 ]
@@ -61,13 +58,8 @@ def test_two_trainings_at_once(tmp_path):
                 ended(
                     *(
                         start(
-                            'train',
-                            '--config',
-                            'quickstart',
-                            *TINY,
-                            f'--set=seed={seed}',
-                            '--output_dir',
-                            folder,
+                            'train', '--config', 'quickstart', *TINY, f'--set=seed={seed}',
+                            '--output_dir', folder,
                             cwd=tmp_path,
                         )
                         for seed in (1, 2)
@@ -92,13 +84,8 @@ def test_two_predictions_at_once(untrained, tmp_path):
                 ended(
                     *(
                         start(
-                            'predict',
-                            '--model_path',
-                            untrained / 'onnx',
-                            '--input',
-                            f'{name}.txt',
-                            '--output',
-                            'same.jsonl',
+                            'predict', '--model_path', untrained / 'onnx',
+                            '--input', f'{name}.txt', '--output', 'same.jsonl',
                             cwd=tmp_path,
                         )
                         for name in 'ab'
@@ -128,14 +115,8 @@ def test_a_stopped_prediction_frees_its_output(untrained, tmp_path, request, sig
     def listen(): signal.signal(signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(
         [
-            EMOTION,
-            'predict',
-            '--model_path',
-            untrained / 'onnx',
-            '--input',
-            'in.txt',
-            '--output',
-            'out.jsonl',
+            EMOTION, 'predict', '--model_path', untrained / 'onnx', '--input', 'in.txt',
+            '--output', 'out.jsonl',
         ],
         cwd=tmp_path,
         env=ENV,
@@ -145,12 +126,7 @@ def test_a_stopped_prediction_frees_its_output(untrained, tmp_path, request, sig
     request.addfinalizer(process.kill)
     until(lambda: list(tmp_path.glob('out.jsonl.*.partial')))
     second = emotion(
-        'predict',
-        '--model_path',
-        untrained / 'onnx',
-        '--text',
-        'hi',
-        '--output',
+        'predict', '--model_path', untrained / 'onnx', '--text', 'hi', '--output',
         'out.jsonl',
         cwd=tmp_path,
     )
@@ -165,12 +141,7 @@ def test_a_stopped_prediction_frees_its_output(untrained, tmp_path, request, sig
     left = {p.name for p in tmp_path.iterdir()} - {'in.txt'}
     assert len(left) == (2 if sig == signal.SIGKILL else 0), left
     third = emotion(
-        'predict',
-        '--model_path',
-        untrained / 'onnx',
-        '--text',
-        'hi',
-        '--output',
+        'predict', '--model_path', untrained / 'onnx', '--text', 'hi', '--output',
         'out.jsonl',
         cwd=tmp_path,
     )
@@ -278,17 +249,8 @@ def test_all_ranks_hear_of_a_lock(tmp_path):
     with lock(tmp_path/'out/.lock', 'out'):
         done = subprocess.run(
             [
-                torchrun,
-                '--standalone',
-                '--nproc_per_node',
-                '2',
-                EMOTION,
-                'train',
-                '--config',
-                'quickstart',
-                *TINY,
-                '--output_dir',
-                'out',
+                torchrun, '--standalone', '--nproc_per_node', '2', EMOTION, 'train',
+                '--config', 'quickstart', *TINY, '--output_dir', 'out',
             ],
             cwd=tmp_path,
             env=ENV,

@@ -32,16 +32,8 @@ def test_export_and_clean_change_nothing(tmp_path):
         copy,
         symlinks=True,
         ignore=shutil.ignore_patterns(
-            '.venv',
-            '.git',
-            'outputs',
-            '_docs',
-            '_proc',
-            '__pycache__',
-            '.hypothesis',
-            '*.egg-info',
-            'build',
-            'dist',
+            '.venv', '.git', 'outputs', '_docs', '_proc', '__pycache__', '.hypothesis',
+            '*.egg-info', 'build', 'dist',
         ),
     )
     files = {
@@ -84,19 +76,9 @@ def test_stored_outputs(path):
 HIDDEN = {'hide', 'default_exp', 'export', 'exports', 'exporti'}  # the first word of a directive
 # return None
 NOTHING = {
-    'unlink',
-    'rmdir',
-    'rmtree',
-    'close',
-    'assert_close',
-    'assert_array_equal',
-    'assert_allclose',
-    'assert_frame_equal',
-    'test_eq',
-    'test_ne',
-    'test_close',
-    'test_fail',
-    'test_is',
+    'unlink', 'rmdir', 'rmtree', 'close', 'assert_close', 'assert_array_equal',
+    'assert_allclose', 'assert_frame_equal', 'test_eq', 'test_ne', 'test_close',
+    'test_fail', 'test_is',
 }
 # where the value is None, and something else is to be seen; other values are results or figures
 SHOWS = {'print': {'stream'}}

@@ -15,15 +15,8 @@ def dist(tmp_path_factory):
         copy,
         symlinks=True,
         ignore=shutil.ignore_patterns(
-            '.venv',
-            '.git',
-            'outputs',
-            '_docs',
-            '_proc',
-            '__pycache__',
-            '*.egg-info',
-            'build',
-            'dist',
+            '.venv', '.git', 'outputs', '_docs', '_proc', '__pycache__', '*.egg-info',
+            'build', 'dist',
         ),
     )
     subprocess.run(
@@ -40,17 +33,9 @@ def test_contents(dist):
     wheel = zipfile.ZipFile(next(dist.glob('*.whl'))).namelist()
     sdist = tarfile.open(next(dist.glob('*.tar.gz'))).getnames()
     for name in (
-        'configs/default.yaml',
-        'configs/quickstart.yaml',
-        'configs/small.yaml',
-        'samples/vi_more.csv',
-        'samples/vi_goemotions.csv',
-        'samples/en.csv',
-        'samples/vi.csv',
-        'suite/en.yaml',
-        'suite/vi.yaml',
-        'predict.py',
-        'cli.py',
+        'configs/default.yaml', 'configs/quickstart.yaml', 'configs/small.yaml',
+        'samples/vi_more.csv', 'samples/vi_goemotions.csv', 'samples/en.csv',
+        'samples/vi.csv', 'suite/en.yaml', 'suite/vi.yaml', 'predict.py', 'cli.py',
         '__main__.py',
     ):
         assert f'emotion_detection/{name}' in wheel and any(

@@ -84,13 +84,8 @@ def written_with_its_time(home, second):
 
 
 CHANGES = [
-    turned_link,
-    changed_directory,
-    replaced_folder,
-    replaced_files,
-    removed_folder,
-    written_into,
-    written_with_its_time,
+    turned_link, changed_directory, replaced_folder, replaced_files, removed_folder,
+    written_into, written_with_its_time,
 ]
 
 
@@ -421,14 +416,7 @@ def test_what_is_many_texts(folders, what):
 
 def test_other_functions_that_take_many_texts(outputs):
     from emotion_detection import (
-        baseline,
-        behaviour,
-        data_report,
-        evaluation,
-        model,
-        slices,
-        static,
-        trimming,
+        baseline, behaviour, data_report, evaluation, model, slices, static, trimming,
     )
     classifier = model.EmotionClassifier.load(outputs/'final_model')
     calls = {

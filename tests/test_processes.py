@@ -12,31 +12,18 @@ LAUNCHERS = {
     'torchrun': [BIN / 'torchrun', '--standalone', '--nproc_per_node', '2'],
     # `--cpu` would start one process, or ask for mpirun; `--multi_gpu` is torchrun's way of starting, and here it finds no GPU.
     'accelerate': [
-        BIN / 'accelerate',
-        'launch',
-        '--multi_gpu',
-        '--num_processes',
-        '2',
-        '--num_machines',
-        '1',
-        '--mixed_precision',
-        'no',
-        '--dynamo_backend',
-        'no',
-        '--main_process_port',
-        '0',
+        BIN / 'accelerate', 'launch', '--multi_gpu', '--num_processes', '2',
+        '--num_machines', '1', '--mixed_precision', 'no', '--dynamo_backend', 'no',
+        '--main_process_port', '0',
     ],
 }
 # 704 of 728 training texts would divide evenly; what does not is filled up, so the two runs differ by a few texts and by rounding.
 RECIPE = [
     f'--set={s}'
     for s in (
-        'model.scratch.hidden_size=64',
-        'model.scratch.dropout=0',
-        'phase1.num_train_epochs=4',
-        'phase1.learning_rate=3e-3',
-        'phase2.num_train_epochs=4',
-        'phase2.learning_rate=3e-3',
+        'model.scratch.hidden_size=64', 'model.scratch.dropout=0',
+        'phase1.num_train_epochs=4', 'phase1.learning_rate=3e-3',
+        'phase2.num_train_epochs=4', 'phase2.learning_rate=3e-3',
     )
 ]
 pytestmark = pytest.mark.xdist_group('resume')
@@ -44,13 +31,9 @@ pytestmark = pytest.mark.xdist_group('resume')
 
 def args(folder, per_device, *more):
     return [
-        'train',
-        '--config',
-        'quickstart',
-        *RECIPE,
+        'train', '--config', 'quickstart', *RECIPE,
         f'--set=phase1.per_device_train_batch_size={per_device}',
-        f'--set=phase2.per_device_train_batch_size={per_device}',
-        '--output_dir',
+        f'--set=phase2.per_device_train_batch_size={per_device}', '--output_dir',
         str(folder),
         *more,
     ]
@@ -138,12 +121,7 @@ def test_one_step_is_the_same_step(tmp_path):
 
 def test_bad_input_is_said_once(tmp_path):
     done = launch(
-        'torchrun',
-        'train',
-        '--config',
-        'quickstart',
-        '--set',
-        'phase1.lerning_rate=1',
+        'torchrun', 'train', '--config', 'quickstart', '--set', 'phase1.lerning_rate=1',
         cwd=tmp_path,
     )
     assert done.returncode != 0 and done.stderr.count('did you mean learning_rate?') == 1

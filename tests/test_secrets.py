@@ -49,16 +49,9 @@ def test_a_whole_run(tmp_path, how):
     home.mkdir()
     more, env = given(how, home)
     command = [
-        EMOTION,
-        'train',
-        '--config',
-        'quickstart',
-        *SMALL,
-        '--set=phase1.dataloader_num_workers=2',
-        '--set=phase2.dataloader_num_workers=2',
-        '--output_dir',
-        tmp_path / 'outputs',
-        *more,
+        EMOTION, 'train', '--config', 'quickstart', *SMALL,
+        '--set=phase1.dataloader_num_workers=2', '--set=phase2.dataloader_num_workers=2',
+        '--output_dir', tmp_path / 'outputs', *more,
     ]
     process = subprocess.Popen(
         command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

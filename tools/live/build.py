@@ -50,14 +50,8 @@ def fetch_packages(cache):
     with tempfile.TemporaryDirectory(prefix='npm-', dir=cache) as tmp:
         for name in ('package.json', 'package-lock.json'): shutil.copy(HERE/name, tmp)
         command = [
-            npm,
-            'ci',
-            '--ignore-scripts',
-            '--no-audit',
-            '--no-fund',
-            '--prefer-offline',
-            '--fetch-retries=1',
-            '--fetch-retry-mintimeout=1000',
+            npm, 'ci', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline',
+            '--fetch-retries=1', '--fetch-retry-mintimeout=1000',
         ]
         done = subprocess.run(
             command,
@@ -114,14 +108,9 @@ def quickstart(cache):
         for old in cache.glob('quickstart-*'): shutil.rmtree(old)
         with tempfile.TemporaryDirectory(prefix='training-', dir=cache) as tmp:
             train = [
-                sys.executable,
-                '-c',
+                sys.executable, '-c',
                 'import sys; from emotion_detection.cli import main; sys.exit(main())',
-                'train',
-                '--config',
-                'quickstart',
-                '--output_dir',
-                tmp,
+                'train', '--config', 'quickstart', '--output_dir', tmp,
             ]
             subprocess.run(train, check=True, stdout=sys.stderr)
             with new_folder(folder) as partial:

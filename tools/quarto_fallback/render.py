@@ -18,13 +18,8 @@ CALLOUTS = {
     'important': 'info',
 }
 FEATURES = [
-    'navigation.footer',
-    'navigation.sections',
-    'navigation.top',
-    'toc.follow',
-    'content.code.copy',
-    'search.highlight',
-    'search.suggest',
+    'navigation.footer', 'navigation.sections', 'navigation.top', 'toc.follow',
+    'content.code.copy', 'search.highlight', 'search.suggest',
 ]
 PALETTE = [  # as the system has it, until the reader chooses
     dict(
@@ -41,11 +36,7 @@ PALETTE = [  # as the system has it, until the reader chooses
     )
 ]
 EXTENSIONS = [
-    'admonition',
-    'attr_list',
-    'footnotes',
-    'md_in_html',
-    'tables',
+    'admonition', 'attr_list', 'footnotes', 'md_in_html', 'tables',
     {'toc': {'permalink': True}},
     'pymdownx.highlight',
     'pymdownx.superfences',
