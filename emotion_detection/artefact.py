@@ -22,12 +22,7 @@ from threading import Lock
 from fastcore.basics import patch
 from .data_mapping import LABELS
 from emotion_detection.files import (
-    InputError,
-    file_hash,
-    file_hashes,
-    read_json,
-    refuse_pointers,
-    require_files,
+    InputError, file_hash, file_hashes, read_json, refuse_pointers, require_files,
     write_json,
 )
 from .text import NORMALISER_VERSION
@@ -212,14 +207,8 @@ def write_manifest(
 )->dict: # What was written
     "Note what the folder holds."
     made_with = versions(
-        'emotion_detection',
-        'onnxruntime',
-        'onnx',
-        'tokenizers',
-        'numpy',
-        'torch',
-        'transformers',
-        'optimum-onnx',
+        'emotion_detection', 'onnxruntime', 'onnx', 'tokenizers', 'numpy', 'torch',
+        'transformers', 'optimum-onnx',
     )
     facts = {
         'format': FORMAT,
@@ -317,36 +306,18 @@ def check_files(
 CANARY = 'canary.json'
 CANARY_TEXTS = (
     # these four are asked whenever a folder is opened
-    'Cảm ơn bạn nhiều!',
-    'I am so angry right now',
-    'Ủa thật hả?',
-    'The meeting is at nine.',
-    'Buồn quá, chẳng muốn làm gì cả.',
-    'What a lovely surprise, thank you all!',
-    'Mai họp lúc chín giờ.',
-    'This is the worst service I have ever had.',
-    'Vui quá trời luôn á 😂😂',
-    'no way!! 😮',
-    'ko thich ti nao',
-    'Not bad at all, honestly.',
-    'Phim dở tệ, phí tiền.',
-    'I miss my dog so much',
-    'Trời ơi, sao lại thế này?',
-    'Please send me the file tomorrow.',
-    'Yêu em nhất trên đời ❤️',
-    'You people disgust me.',
-    'Thôi cũng được.',
-    'Wait, what?',
-    'Hôm nay trời mưa.',
+    'Cảm ơn bạn nhiều!', 'I am so angry right now', 'Ủa thật hả?',
+    'The meeting is at nine.', 'Buồn quá, chẳng muốn làm gì cả.',
+    'What a lovely surprise, thank you all!', 'Mai họp lúc chín giờ.',
+    'This is the worst service I have ever had.', 'Vui quá trời luôn á 😂😂', 'no way!! 😮',
+    'ko thich ti nao', 'Not bad at all, honestly.', 'Phim dở tệ, phí tiền.',
+    'I miss my dog so much', 'Trời ơi, sao lại thế này?',
+    'Please send me the file tomorrow.', 'Yêu em nhất trên đời ❤️',
+    'You people disgust me.', 'Thôi cũng được.', 'Wait, what?', 'Hôm nay trời mưa.',
     'congrats bro, so proud of you',
     unicodedata.normalize('NFD', 'Tiếng Việt hay quá'),
-    'nay đi meeting mệt ghê, so tired',
-    'Tức ơi là tức!',
-    '[NAME] is my hero',
-    'Chán chẳng buồn nói',
-    'lol',
-    '😡',
-    '...',
+    'nay đi meeting mệt ghê, so tired', 'Tức ơi là tức!', '[NAME] is my hero',
+    'Chán chẳng buồn nói', 'lol', '😡', '...',
     'I thought that I would hate it, but after a week I do not want to go home any more '
     'and I have told everybody about it.',
     'Lúc đầu em không thích lắm, nhưng dùng một thời gian thì thấy cũng ổn, giao hàng '

@@ -22,16 +22,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
-from .data_mapping import LABELS, LANGUAGES
+from .data_mapping import LABELS, language_name
 from emotion_detection.files import (
-    InputError,
-    new_folder,
-    require,
-    user_path,
-    write_json,
-    write_text,
+    InputError, new_folder, require, user_path, write_json, write_text,
 )
-from .page import cell_text, markdown_table
+from .page import cell_text, markdown_table, rate_text
 from .text import refuse_one
 
 # %% ../nbs/07e_behaviour.ipynb #3b1df46b
@@ -608,7 +603,7 @@ def plot_failures(
                 ax.axhline(k-.5, color='gray', lw=.7, ls=':')
         ax.set_yticks(range(len(order)), [f'{c}  {k}' for k,c in order.values], fontsize=8)
         ax.set_ylim(len(order)-.5, -.5)
-        ax.set(xlabel='failing cases (%)', title=LANGUAGES.get(language, language), xlim=(-2, 102))
+        ax.set(xlabel='failing cases (%)', title=language_name(language), xlim=(-2, 102))
         ax.spines[['top', 'right']].set_visible(False)
         ax.grid(axis='y', lw=.3)
     last = rates[(rates.predictor==names[-1]) & rates.rate.notna()]
@@ -643,10 +638,7 @@ def behaviour_text(
     "Rates with intervals, and examples of what failed."
     rates, keys = failure_rates(judged), ['kind', 'capability', 'about', 'cases']
     rates['shown'] = [
-        r.note
-        if math.isnan(r.rate)
-        else f'{100 * r.rate:.0f} % ({100 * r.low:.0f}–{100 * r.high:.0f})'
-        for r in rates.itertuples()
+        r.note if math.isnan(r.rate) else rate_text(r.rate, r.low, r.high) for r in rates.itertuples()
     ]
     parts = [
         '# Behaviour',

@@ -12,18 +12,13 @@ import os
 import re
 from pathlib import Path
 from .artefact import MANIFEST, read_manifest
-from .data_mapping import LABELS, LANGUAGES
+from .data_mapping import LABELS, LANGUAGES, language_name
 from emotion_detection.files import (
-    InputError,
-    folder_mb,
-    read_json,
-    require,
-    require_files,
-    write_text,
+    InputError, folder_mb, read_json, require, require_files, write_text,
 )
 from .licenses import data_licenses, hub_license, license_id
 from .metrics import f1_name
-from .page import cell_text, interval_text, markdown_table
+from .page import cell_text, interval_text, markdown_table, rate_text
 from .runtime import find_onnx
 
 # %% ../nbs/07f_card.ipynb #46c2b7ee
@@ -46,8 +41,6 @@ def folder_facts(
     } | {k: facts.get(k) for k in ('calibration', 'quantization', 'trimming', 'versions')}
 
 # %% ../nbs/07f_card.ipynb #698ba993
-def _language(lang): return LANGUAGES.get(lang, lang)
-
 def _by_language(report):
     "The data of each language in a report"
     found = {}
@@ -68,7 +61,7 @@ def eval_results(
             'task_type': 'text-classification',
             'task_name': 'Emotion',
             'dataset_type': sources[0]['source'],
-            'dataset_name': f'{names} ({_language(lang)})',
+            'dataset_name': f'{names} ({language_name(lang)})',
             'dataset_split': report['split'],
         }
         f1 = f1_name(len(report['f1_classes'][lang]))
@@ -193,7 +186,7 @@ def results_part(
     for lang,sources in _by_language(report).items():
         where = ', '.join(cell_text(f"{d['source']} ({d['licence']})") for d in sources)
         texts = sum(d['texts'] for d in sources)
-        head = f'### {_language(lang)}\n\n{texts:,} texts of {where}.\n\n'
+        head = f'### {language_name(lang)}\n\n{texts:,} texts of {where}.\n\n'
         parts += [head + _scores(entry, report, lang), _labels(entry, lang), _slices(entry, lang)]
     return '\n'.join(part for part in parts if part)
 
@@ -211,7 +204,7 @@ def calibration_part(
             'calibration error before': f"{c['ece_before']:.3f}",
             'after': f"{c['ece_after']:.3f}",
         }
-        rows.append({'language': _language(lang), 'texts': f"{c['texts']:,}"} | errors)
+        rows.append({'language': language_name(lang), 'texts': f"{c['texts']:,}"} | errors)
     below = calibration.get('abstain_below')
     answers = 'It always answers; `abstain_below` makes it answer `null` when it is not sure.'
     if below: answers = f'Under a confidence of {below:.2f} it answers `null`.'
@@ -237,8 +230,8 @@ def behaviour_part(
     for r in rates:
         failing = r['note']
         if r['rate'] is not None:
-            failing = f"{100*r['rate']:.0f} % ({100*r['low']:.0f}–{100*r['high']:.0f})"
-        about = {'language': _language(r['language']), 'capability': cell_text(r['capability'])}
+            failing = rate_text(r['rate'], r['low'], r['high'])
+        about = {'language': language_name(r['language']), 'capability': cell_text(r['capability'])}
         rows.append(about | {'kind': r['kind'], 'cases': r['cases'], 'failing': failing})
     return (
         '## Behaviour\n\nShare of failing cases, with a 95 % interval. MFT: a label is expected; INV: a change '
@@ -293,7 +286,7 @@ def _quantized(quantization):
     agrees = []
     for lang,figures in quantization['after'].items():
         share = f"{100*figures['agreement']:.2f} % of {figures['texts']:,}"
-        agrees.append(f'{share} validation texts ({_language(lang)})')
+        agrees.append(f'{share} validation texts ({language_name(lang)})')
     left = f"{len(quantization['in_fp32'])} of {quantization['nodes']} nodes are in FP32"
     return f"INT8 gives the label of FP32 on {' and '.join(agrees)}; {left}."
 

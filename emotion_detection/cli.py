@@ -307,15 +307,8 @@ def config_files(
 
 # %% ../nbs/08_cli.ipynb #5632f619
 PATHS = (
-    'model_path',
-    'onnx_path',
-    'input',
-    'output',
-    'output_dir',
-    'suite',
-    'ratings',
-    'config',
-    'full_size',
+    'model_path', 'onnx_path', 'input', 'output', 'output_dir', 'suite', 'ratings',
+    'config', 'full_size',
 )
 
 def expand_paths(
@@ -577,11 +570,7 @@ def cmd_evaluate(args):
     from emotion_detection.config import load_config
     from emotion_detection.data import DataModule, Source
     from emotion_detection.evaluation import (
-        evaluate_folders,
-        foreign_table,
-        language_table,
-        model_folders,
-        verdicts,
+        evaluate_folders, foreign_table, language_table, model_folders, verdicts,
         write_report,
     )
     from emotion_detection.foreign import load_sets
@@ -614,7 +603,7 @@ def cmd_evaluate(args):
     if foreign:
         print(
             "on foreign ground\n"
-            f"{DataFrame(foreign_table(report)).set_index('set').rename_axis(None).to_string()}\n"
+            f"{DataFrame(foreign_table(report['foreign'])).set_index('set').rename_axis(None).to_string()}\n"
         )
     print(
         verdicts(report),
@@ -627,11 +616,7 @@ def cmd_behaviour(args):
     "What models understand: the failure rates of the behavioural suite."
     require('pandas', 'train', 'the behavioural suite')
     from emotion_detection.behaviour import (
-        failure_rates,
-        judge_suite,
-        load_suite,
-        side_by_side,
-        write_behaviour,
+        failure_rates, judge_suite, load_suite, side_by_side, write_behaviour,
     )
     from emotion_detection.evaluation import model_folders
     folders = model_folders(args.model_path, args.onnx)

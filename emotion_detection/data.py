@@ -36,17 +36,8 @@ from pathlib import Path
 from typing import Literal
 from fastcore.basics import patch
 from emotion_detection.data_mapping import (
-    EMOTION2LABEL,
-    GOEMOTIONS,
-    LABEL2ID,
-    LABELS,
-    PRIORITY,
-    VIGOEMOTIONS,
-    decode_columns,
-    decode_ids,
-    decode_label,
-    map_emotions,
-    show_value,
+    EMOTION2LABEL, GOEMOTIONS, LABEL2ID, LABELS, PRIORITY, VIGOEMOTIONS, decode_columns,
+    decode_ids, decode_label, map_emotions, show_value,
 )
 from .files import InputError, require
 from .rows import OFFICIAL, is_official_id, read_rows

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LABELS', 'LABEL2ID', 'LANGUAGES', 'ID2LABEL', 'LABEL_EMOTIONS', 'EMOTION2LABEL', 'PRIORITY', 'GOEMOTIONS',
-           'VIGOEMOTIONS', 'OFFICIAL_COUNTS', 'map_emotions', 'show_value', 'decode_columns', 'parse_ids', 'decode_ids',
-           'decode_label']
+           'VIGOEMOTIONS', 'OFFICIAL_COUNTS', 'language_name', 'map_emotions', 'show_value', 'decode_columns',
+           'parse_ids', 'decode_ids', 'decode_label']
 
 # %% ../nbs/00_data_mapping.ipynb #9f70f44e
 import ast
@@ -16,6 +16,12 @@ LABELS = ('positive', 'negative', 'surprise', 'neutral')
 LABEL2ID = {label: i for i,label in enumerate(LABELS)}
 LANGUAGES = {'en': 'English', 'vi': 'Vietnamese'} # As people read them, in tables and pictures
 ID2LABEL = dict(enumerate(LABELS))
+
+def language_name(
+    code:str, # Such as `vi`
+)->str: # `Vietnamese`; a code that is not in `LANGUAGES` stands for itself
+    "What people call a language."
+    return LANGUAGES.get(code, code)
 
 # %% ../nbs/00_data_mapping.ipynb #57c32933
 LABEL_EMOTIONS = {

@@ -13,16 +13,9 @@ import os
 from pathlib import Path
 import numpy as np
 from emotion_detection.data import (
-    SPLITS,
-    DataModule,
-    Examples,
-    Source,
-    class_counts,
-    find_files,
-    majority,
-    missing_rows,
+    SPLITS, DataModule, Examples, Source, class_counts, find_files, majority, missing_rows,
 )
-from .data_mapping import GOEMOTIONS, LABELS, LANGUAGES, OFFICIAL_COUNTS
+from .data_mapping import GOEMOTIONS, LABELS, language_name, OFFICIAL_COUNTS
 from .files import new_folder, require, write_json
 from .text import refuse_one
 
@@ -302,7 +295,7 @@ _COLORS = ('#1d3f4f', '#c05f3c', '#e9b44c', '#dfe3e8')
 
 def _names(codes):
     "Languages in words, numbered where two phases share one"
-    names = [LANGUAGES.get(c, c) for c in codes]
+    names = [language_name(c) for c in codes]
     return [n if names.count(n)==1 else f'{n} {i}' for i,n in enumerate(names, 1)]
 
 def _finding(names, reports):

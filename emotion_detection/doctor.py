@@ -14,11 +14,7 @@ import warnings
 from pathlib import Path
 import numpy as np
 from emotion_detection.artefact import (
-    check_hashes,
-    check_sizes,
-    read_manifest,
-    read_tensors,
-    versions,
+    check_hashes, check_sizes, read_manifest, read_tensors, versions,
 )
 from .files import InputError, folder_mb, read_json, refuse_pointers, require_files
 from .predict import EmotionPredictor, find_model, judge_canary, load_tokenizer
@@ -26,16 +22,8 @@ from .runtime import cpu_count, cpu_facts, cpu_quota
 
 # %% ../nbs/05c_doctor.ipynb #122d5037
 PACKAGES = (
-    'emotion_detection',
-    'numpy',
-    'onnxruntime',
-    'tokenizers',
-    'torch',
-    'transformers',
-    'optimum-onnx',
-    'datasets',
-    'openvino',
-    'ray',
+    'emotion_detection', 'numpy', 'onnxruntime', 'tokenizers', 'torch', 'transformers',
+    'optimum-onnx', 'datasets', 'openvino', 'ray',
 )
 
 def machine_facts()->dict: # Names and versions only: no host, user or path

@@ -15,7 +15,7 @@ import pandas as pd
 from .baseline import read_answers
 from .calibration import calibration_error
 from .data import DataModule, majority
-from .data_mapping import LABELS, LANGUAGES
+from .data_mapping import LABELS, language_name
 from .files import InputError, local_name
 from .intervals import class_intervals
 from .licenses import license_of, may_show
@@ -100,7 +100,7 @@ def plot_confusions(
             if len(worst)
             else ': no mistake'
         )
-        plot_confusion(r['label'], r['pred'], LANGUAGES.get(lang, lang) + finding, ax)
+        plot_confusion(r['label'], r['pred'], language_name(lang) + finding, ax)
         ax.title.set_fontsize(10)
     if model: fig.suptitle(model, fontsize=10)
     return fig
@@ -191,12 +191,12 @@ def plot_reliability(
             ms=4,
             lw=1.2,
             capsize=2,
-            label=f"{LANGUAGES.get(lang, lang)} ({r['texts'].sum():,} texts)",
+            label=f"{language_name(lang)} ({r['texts'].sum():,} texts)",
         )
         gap = np.average(r['confidence']-r['accuracy'], weights=r['texts'])
         findings.append(
             f"{100 * abs(gap):.0f} points too {'sure' if gap > 0 else 'modest'} in "
-            f"{LANGUAGES.get(lang, lang)}"
+            f"{language_name(lang)}"
         )
     ax.set(
         xlabel='confidence of the answer',

@@ -23,30 +23,14 @@ from .baseline import train_baseline
 from .calibration import calibration_error
 from .ceiling import ceiling_table
 from .data import DataModule, class_counts, majority
-from .data_mapping import LABELS, LANGUAGES
+from .data_mapping import LABELS, language_name
 from .data_report import fingerprint
 from emotion_detection.errors import (
-    LOOK,
-    VOTES,
-    by_agreement,
-    class_tables,
-    confident_mistakes,
-    confused_pairs,
-    ece_by_chance,
-    evaluate_model,
-    flips,
-    margins,
-    plot_confusions,
-    plot_reliability,
+    LOOK, VOTES, by_agreement, class_tables, confident_mistakes, confused_pairs,
+    ece_by_chance, evaluate_model, flips, margins, plot_confusions, plot_reliability,
 )
 from emotion_detection.files import (
-    InputError,
-    folder_mb,
-    local_name,
-    new_folder,
-    read_json,
-    user_path,
-    write_json,
+    InputError, folder_mb, local_name, new_folder, read_json, user_path, write_json,
 )
 from .foreign import foreign_row
 from .intervals import score_intervals
@@ -384,8 +368,6 @@ def _cells(row, *names):
     "Some fields of a row as text"
     return {name: cell_text('–' if row[name] is None else row[name]) for name in names}
 
-def _language(lang): return LANGUAGES.get(lang, lang)
-
 # %% ../nbs/07_evaluation.ipynb #5b1b37e2
 def _scores_part(report):
     names = ', '.join(cell_text(m['name']) for m in report['models'])
@@ -398,7 +380,7 @@ def _scores_part(report):
     for lang in dict.fromkeys(d['language'] for d in report['data']):
         texts = sum(d['texts'] for d in report['data'] if d['language'] == lang)
         rows = [row | {'model': cell_text(row['model'])} for row in language_table(report, lang)]
-        yield f"## {_language(lang)}, {texts:,} texts\n\n" + markdown_table(rows, right=('MB',))
+        yield f"## {language_name(lang)}, {texts:,} texts\n\n" + markdown_table(rows, right=('MB',))
     yield from _fewer_classes(report)
     yield (
         "Macro-F1 and accuracy are measured against the label of the data. *Against single raters* asks how "
@@ -414,7 +396,7 @@ def _fewer_classes(report):
         missing = [label for label in LABELS if label not in found]
         if missing:
             yield (
-                f"In {_language(lang)} no text is labeled {' or '.join(missing)}: "
+                f"In {language_name(lang)} no text is labeled {' or '.join(missing)}: "
                 f"macro-F1 is the mean over the other {len(found)} labels.\n"
             )
 
@@ -429,7 +411,7 @@ def verdicts(
 def _verdict(difference, name, f1):
     "What the interval of a difference to the baseline says"
     value, low, high = (100*x for x in difference['macro_f1'])
-    lang = _language(difference['language'])
+    lang = language_name(difference['language'])
     if low*high > 0:
         how = 'better' if value > 0 else 'worse'
         return (
@@ -494,7 +476,7 @@ def _agreement_part(agreement):
 # %% ../nbs/07_evaluation.ipynb #bc53408d
 def _slices_part(report):
     last = report['models'][-1]
-    models = [m for m in _with_baseline(report) if m in (report['baseline'], last)]
+    models = [m for m in (report['baseline'], last) if m]
     rows = []
     for i,row in enumerate(last['slices']):
         found = {cell_text(m['name']): _accuracy(m['slices'][i], 2) for m in models}
@@ -531,25 +513,25 @@ def _rewrite_row(row):
 
 # %% ../nbs/07_evaluation.ipynb #0b007c87
 def foreign_table(
-    report:dict, # From `build_report`
-)->list[dict]: # Rows of text: one per set, a column per model
+    rows:list[dict], # From `foreign_row`, such as the report's
+)->list[dict]: # Text: one per set, a column per model
     "Macro-F1 on the sets of foreign ground."
-    rows = {}
-    for found in report['foreign']:
-        if found['set'] not in rows:
+    table = {}
+    for found in rows:
+        if found['set'] not in table:
             texts = f"{found['texts']:,}"
             if len(found['classes']) < len(LABELS):
                 texts += f", {len(found['classes'])} of {len(LABELS)} classes"
-            rows[found['set']] = {'set': cell_text(found['about']), 'texts': texts}
-        rows[found['set']][cell_text(found['model'])] = interval_text(found['macro_f1'])
-    return list(rows.values())
+            table[found['set']] = {'set': cell_text(found['about']), 'texts': texts}
+        table[found['set']][cell_text(found['model'])] = interval_text(found['macro_f1'])
+    return list(table.values())
 
 def _foreign_part(report):
     if report['foreign']:
         yield (
             '## On foreign ground\n\nMacro-F1 on texts that come from elsewhere, labeled by other people; '
             'no setting was chosen on them.\n\n'
-            + markdown_table(foreign_table(report), right=('texts',))
+            + markdown_table(foreign_table(report['foreign']), right=('texts',))
         )
 
 # %% ../nbs/07_evaluation.ipynb #377026b6
@@ -611,13 +593,13 @@ def _headline(report):
     "What the picture of the scores shows"
     last = report['models'][-1]
     gains = [
-        f"{100*d['macro_f1'][0]:+.1f} in {_language(d['language'])}"
+        f"{100*d['macro_f1'][0]:+.1f} in {language_name(d['language'])}"
         for d in report['differences']
         if (d['model'], d['against']) == (last['name'], BASELINE)
     ]
     if gains: return f"{last['name']} against the baseline, points of macro-F1: {', '.join(gains)}"
     scores = [
-        f"{last['scores'][f'macro_f1_{lang}'][0]:.3f} in {_language(lang)}"
+        f"{last['scores'][f'macro_f1_{lang}'][0]:.3f} in {language_name(lang)}"
         for lang in report['ceiling']
     ]
     return f"{last['name']}: {', '.join(scores)}"
@@ -632,7 +614,7 @@ def plot_scores(
     for i,(lang,(color,style)) in enumerate(zip(languages, LOOK*4)):
         value, low, high = np.array([m['scores'][f'macro_f1_{lang}'] for m in models]).T
         y = np.arange(len(models)) + .16*(i - (len(languages) - 1)/2)
-        name = _language(lang) + f1_of(report, lang).removeprefix('macro-F1')
+        name = language_name(lang) + f1_of(report, lang).removeprefix('macro-F1')
         ax.errorbar(
             value,
             y,

@@ -20,12 +20,7 @@ from onnx import helper, numpy_helper
 from optimum.exporters.onnx import main_export
 from .artefact import CANARY_TEXTS, write_canary, write_manifest
 from emotion_detection.files import (
-    GateError,
-    check_output,
-    new_folder,
-    read_json,
-    user_path,
-    write_text,
+    GateError, check_output, new_folder, read_json, user_path, write_text,
 )
 from .model import EmotionClassifier
 from .text import normalise

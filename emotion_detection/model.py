@@ -27,12 +27,7 @@ from transformers.utils import logging as hf_logging
 from .data import HubUnreachable, from_hub, hub_commit
 from .data_mapping import ID2LABEL, LABEL2ID, LABELS
 from emotion_detection.files import (
-    InputError,
-    follow_umask,
-    is_there,
-    refuse_pointers,
-    require_files,
-    user_path,
+    InputError, follow_umask, is_there, refuse_pointers, require_files, user_path,
 )
 from .text import NORMALISER_VERSION, normalise, refuse_one
 

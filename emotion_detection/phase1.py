@@ -20,25 +20,13 @@ from .config import Config, PhaseSection
 from .data import SPLITS, DataModule, Source, by_language, check_splits
 from .data_report import data_report, fingerprint, report_table
 from emotion_detection.files import (
-    GateError,
-    InputError,
-    check_output,
-    local_name,
-    lock,
-    new_folder,
-    read_json,
-    user_path,
+    GateError, InputError, check_output, local_name, lock, new_folder, read_json, user_path,
     write_json,
 )
 from .licenses import license_of
 from .model import EmotionClassifier, load_tokenizer, train_tokenizer
 from emotion_detection.trainer import (
-    Training,
-    checkpoints_of,
-    plot_history,
-    processes,
-    remove_checkpoint,
-    train_classifier,
+    Training, checkpoints_of, plot_history, processes, remove_checkpoint, train_classifier,
     training_summary,
 )
 from .trimming import trim_classifier
@@ -357,13 +345,7 @@ def train_phase1(
     classifier = start_classifier(config, by_language(both, 'train'), token)
     later = texts_trained_on(config.phase2, two, one) if two else 0
     run = train_classifier(
-        classifier,
-        one.train,
-        one.validation,
-        config.phase1,
-        config,
-        output_dir,
-        'phase 1',
+        classifier, one.train, one.validation, config.phase1, config, output_dir, 'phase 1',
         resume=resume,
         later=later,
     )

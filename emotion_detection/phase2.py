@@ -16,16 +16,8 @@ from .decision import shift_decision
 from .files import user_path
 from .model import EmotionClassifier
 from emotion_detection.phase1 import (
-    check_run,
-    check_run_id,
-    is_done,
-    load_phases,
-    open_run,
-    remove_checkpoints,
-    run_identity,
-    run_lock,
-    save_phase,
-    train_phase1,
+    check_run, check_run_id, is_done, load_phases, open_run, remove_checkpoints,
+    run_identity, run_lock, save_phase, train_phase1,
 )
 from .trainer import processes, train_classifier, trainer_arguments
 
@@ -45,13 +37,7 @@ def train_phase2(
     check_run_id(phase1_folder, run_id)
     validation = two.validation + one.validation
     run = train_classifier(
-        classifier,
-        two.train,
-        validation,
-        config.phase2,
-        config,
-        output_dir,
-        'phase 2',
+        classifier, two.train, validation, config.phase2, config, output_dir, 'phase 2',
         pool=one.train,
         draw=round(config.phase2.replay_fraction * len(one.train)),
         resume=resume,

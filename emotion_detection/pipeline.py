@@ -70,11 +70,7 @@ def export_all(
         calibrate_folder(made[-1], *data, target_accuracy=config.export.target_accuracy)
     if not config.export.enabled: return made
     step(
-        'export: PyTorch to ONNX',
-        export_onnx,
-        'onnx',
-        model_dir,
-        config.export.opset,
+        'export: PyTorch to ONNX', export_onnx, 'onnx', model_dir, config.export.opset,
         config.export.tolerance,
     )
     if not config.quantization.enabled: return made
@@ -82,11 +78,7 @@ def export_all(
     if trims_after(config) and vocabulary(model_dir) > config.trimming.vocab_size:
         step(
             'trim: a vocabulary for these languages, then ONNX and INT8 again',
-            trim_and_quantize,
-            'int8_trimmed',
-            model_dir,
-            data,
-            config,
+            trim_and_quantize, 'int8_trimmed', model_dir, data, config,
         )
     return made
 

@@ -20,13 +20,7 @@ import numpy as np
 from fastcore.basics import patch
 from tokenizers import Encoding, Tokenizer
 from emotion_detection.artefact import (
-    MANIFEST,
-    Snapshot,
-    as_snapshot,
-    check_hashes,
-    check_sizes,
-    read_canary,
-    read_manifest,
+    MANIFEST, Snapshot, as_snapshot, check_hashes, check_sizes, read_canary, read_manifest,
 )
 from .data_mapping import ID2LABEL, LABELS
 from .files import InputError, Unreadable, refuse_pointers, require, require_files

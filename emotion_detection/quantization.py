@@ -29,20 +29,16 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.onnx_model import ONNXModel
 from tqdm.auto import tqdm
 from emotion_detection.artefact import (
-    MANIFEST,
-    check_files,
-    read_canary,
-    read_manifest,
-    write_manifest,
+    MANIFEST, check_files, read_canary, read_manifest, write_manifest,
 )
 from .config import QuantizationSection
 from .data import DataModule, Examples
 from .data_mapping import LABELS
 from .files import GateError, InputError, check_output, new_folder, read_json
-from .files import require_files, user_path, write_json
+from .files import user_path, write_json
 from .metrics import confusion_counts, emotion_scores, f1_name, scores_from
 from .predict import ask_canary, load_tokenizer
-from .runtime import OnnxModel, cpu_count, find_onnx, open_session
+from .runtime import OnnxModel, cpu_count, find_onnx, onnx_folder, open_session
 
 # %% ../nbs/06_quantization.ipynb #0804574d
 MIN_ROWS = 500 # XLM-R's 514 positions too: 1.2 MB
@@ -546,14 +542,8 @@ def quantize_int8(
     "ONNX FP32 to dynamic INT8 that passes the gate."
     onnx_dir = user_path(onnx_dir)
     check_output(output_dir, 'int8', [onnx_dir])
-    options, source = options or QuantizationSection(), find_onnx(onnx_dir)
-    onnx_dir = require_files(
-        onnx_dir,
-        'config.json',
-        'tokenizer.json',
-        str(source.relative_to(onnx_dir) if source else 'onnx/model.onnx'),
-        kind='ONNX model',
-    )
+    options = options or QuantizationSection()
+    onnx_dir, source = onnx_folder(onnx_dir)
     check_files(onnx_dir)
     gate = open_gate(onnx_dir, data, options)
     with new_folder(output_dir, 'int8', [onnx_dir]) as new:

@@ -21,13 +21,8 @@ from .runtime import find_onnx
 
 # %% ../nbs/07g_sharing.ipynb #9e750e29
 _TORCH = (
-    'config.json',
-    'model.safetensors',
-    'tokenizer.json',
-    'tokenizer_config.json',
-    'special_tokens_map.json',
-    'training_summary.json',
-    'learning_curve.png',
+    'config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json',
+    'special_tokens_map.json', 'training_summary.json', 'learning_curve.png',
 )
 _CARD = 'README.md'
 

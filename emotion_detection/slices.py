@@ -206,14 +206,8 @@ def rewrite_table(
                 'note': '',
             }
     columns = [
-        'texts',
-        'accuracy_before',
-        'accuracy',
-        'difference',
-        'low',
-        'high',
-        'labels_changed',
-        'note',
+        'texts', 'accuracy_before', 'accuracy', 'difference', 'low', 'high',
+        'labels_changed', 'note',
     ]
     return pd.DataFrame(
         list(rows.values()),

@@ -21,26 +21,17 @@ import pandas as pd
 from onnx import TensorProto, numpy_helper
 from onnx.helper import make_node, make_opsetid
 from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
+    CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static,
 )
 from .config import QuantizationSection
 from .data import DataModule
 from .files import GateError, InputError, check_output, new_folder, read_json
-from .files import require, require_files, user_path, write_json
+from .files import require, user_path, write_json
 from .predict import load_tokenizer
 from emotion_detection.quantization import (
-    complete_int8,
-    graph_probs,
-    open_gate,
-    quantize_tables,
-    read_graph,
-    weight_nodes,
+    complete_int8, graph_probs, open_gate, quantize_tables, read_graph, weight_nodes,
 )
-from .runtime import OnnxModel, find_onnx
+from .runtime import OnnxModel, find_onnx, onnx_folder
 from .text import normalise, refuse_one
 
 # %% ../nbs/06b_static.ipynb #aeeb5829
@@ -146,14 +137,8 @@ def quantize_static_int8(
     "ONNX FP32 to static INT8 that passes the gate."
     onnx_dir = user_path(onnx_dir)
     check_output(output_dir, 'int8', [onnx_dir])
-    options, source = options or QuantizationSection(), find_onnx(onnx_dir)
-    onnx_dir = require_files(
-        onnx_dir,
-        'config.json',
-        'tokenizer.json',
-        str(source.relative_to(onnx_dir) if source else 'onnx/model.onnx'),
-        kind='ONNX model',
-    )
+    options = options or QuantizationSection()
+    onnx_dir, source = onnx_folder(onnx_dir)
     graph = read_graph(source)
     gate = open_gate(onnx_dir, data, options)
     feeds = text_feeds(onnx_dir, calibration_texts(data, per_language))
@@ -183,14 +168,7 @@ def quantize_openvino(
     check_output(output_dir, 'openvino', [onnx_dir])
     os.environ.setdefault('NNCF_CI', '1')  # otherwise it reports its use to its makers
     ov, nncf = (require(m, 'openvino', 'INT8 for OpenVINO') for m in ('openvino', 'nncf'))
-    source = find_onnx(onnx_dir)
-    onnx_dir = require_files(
-        onnx_dir,
-        'config.json',
-        'tokenizer.json',
-        str(source.relative_to(onnx_dir) if source else 'onnx/model.onnx'),
-        kind='ONNX model',
-    )
+    onnx_dir, source = onnx_folder(onnx_dir)
     feeds = text_feeds(onnx_dir, texts)
     with new_folder(output_dir, 'openvino', [onnx_dir]) as new, redirect_stdout(sys.stderr):
         nncf.set_log_level(logging.ERROR)

@@ -31,14 +31,8 @@ from fastcore.basics import patch
 from safetensors.torch import load_model
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import (
-    DataCollatorWithPadding,
-    EarlyStoppingCallback,
-    ProgressCallback,
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainerState,
-    TrainingArguments,
+    DataCollatorWithPadding, EarlyStoppingCallback, ProgressCallback, PrinterCallback,
+    Trainer, TrainerCallback, TrainerState, TrainingArguments,
 )
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_pt_utils import get_length_grouped_indices
@@ -48,13 +42,7 @@ from .config import Config, PhaseSection, training_arguments
 from .data import Examples, encode
 from .data_mapping import LABELS
 from emotion_detection.files import (
-    SEAL,
-    InputError,
-    Unreadable,
-    broken_seal,
-    explain_full_disk,
-    read_json,
-    seal_folder,
+    SEAL, InputError, Unreadable, broken_seal, explain_full_disk, read_json, seal_folder,
 )
 from .loss import BalancedCrossEntropyLoss, class_weights
 from .metrics import emotion_scores
@@ -566,12 +554,7 @@ def end_processes()->bool: # Is this the main process?
 
 # %% ../nbs/02b_trainer.ipynb #1c995668
 LIBRARIES = (
-    'torch',
-    'transformers',
-    'datasets',
-    'tokenizers',
-    'accelerate',
-    'sentencepiece',
+    'torch', 'transformers', 'datasets', 'tokenizers', 'accelerate', 'sentencepiece',
     'emotion_detection',
 )
 

@@ -22,12 +22,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from emotion_detection.files import (
-    GateError,
-    InputError,
-    check_output,
-    explain_full_disk,
-    new_folder,
-    read_json,
+    GateError, InputError, check_output, explain_full_disk, new_folder, read_json,
 )
 from .files import require_files, user_path, write_json, write_text
 from .model import EmotionClassifier

@@ -1,5 +1,5 @@
 """What the process tests share: the `emotion` command in a process of its own, and one trained quickstart."""
-import os, subprocess, sys
+import os, shutil, subprocess, sys
 from pathlib import Path
 import pytest
 from filelock import FileLock
@@ -22,6 +22,12 @@ def emotion(*args, cwd=None, env=ENV, **kwargs):
     return subprocess.run(
         [EMOTION, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, **kwargs
     )
+
+
+def copy_repository(target):
+    "The project without what is made from it."
+    made = ('.venv', '.git', 'outputs', '_docs', '_proc', '__pycache__', '.hypothesis', '*.egg-info', 'build', 'dist')
+    shutil.copytree(ROOT, target, symlinks=True, ignore=shutil.ignore_patterns(*made))
 
 
 @pytest.fixture(scope='session')

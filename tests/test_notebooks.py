@@ -1,8 +1,8 @@
 """Every notebook under nbdev's own runner, one test each, and the tree that nbdev makes of them."""
-import ast, functools, json, os, shutil, subprocess, sys
+import ast, functools, json, os, subprocess, sys
 from pathlib import Path
 import pytest
-from conftest import ENV, ROOT
+from conftest import ENV, ROOT, copy_repository
 
 NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
 
@@ -27,15 +27,7 @@ def test_there_are_notebooks(): assert len(NOTEBOOKS) >= 19
 def test_export_and_clean_change_nothing(tmp_path):
     "The committed modules are what the notebooks export, and the notebooks are clean."
     copy = tmp_path/'copy'
-    shutil.copytree(
-        ROOT,
-        copy,
-        symlinks=True,
-        ignore=shutil.ignore_patterns(
-            '.venv', '.git', 'outputs', '_docs', '_proc', '__pycache__', '.hypothesis',
-            '*.egg-info', 'build', 'dist',
-        ),
-    )
+    copy_repository(copy)
     files = {
         p: p.read_bytes()
         for folder in ('nbs', 'emotion_detection')

@@ -2,23 +2,14 @@
 import json, subprocess, sys, tarfile, zipfile
 from pathlib import Path
 import pytest
-from conftest import ENV, ROOT
+from conftest import ENV, ROOT, copy_repository
 
 
 @pytest.fixture(scope='module')
 def dist(tmp_path_factory):
-    import shutil
     copy = tmp_path_factory.mktemp('source')/'copy'
     out = tmp_path_factory.mktemp('dist')
-    shutil.copytree(
-        ROOT,
-        copy,
-        symlinks=True,
-        ignore=shutil.ignore_patterns(
-            '.venv', '.git', 'outputs', '_docs', '_proc', '__pycache__', '*.egg-info',
-            'build', 'dist',
-        ),
-    )
+    copy_repository(copy)
     subprocess.run(
         [sys.executable, '-m', 'build', '--no-isolation', '--outdir', out],
         cwd=copy,
