@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 from emotion_detection.files import InputError
 from emotion_detection.licenses import (
-    check_licenses, hub_license, license_id, license_notes, license_of, may_show,
+    BUNDLED_LICENSES, check_licenses, hub_license, license_id, license_notes, license_of, may_show,
 )
 
 OPEN = {
@@ -81,11 +81,18 @@ def test_silence(licenses):
 
 
 @pytest.mark.parametrize('source, licence, found', [
-    ('bundled:en', None, 'CC0 1.0'), ('bundled:vi', '', 'CC0 1.0'), ('bundled:xx', None, 'not stated (bundled:xx)'), ('bundled:en/../mine.csv', None, 'not stated (bundled:en/../mine.csv)'),
+    ('bundled:en', None, 'CC0 1.0'), ('bundled:vi', '', 'CC0 1.0'), ('bundled:xx', None, 'not stated (bundled:xx)'),
+    ('bundled:vi+vi_more', None, 'CC0 1.0'), ('bundled:vi+vi_more+vi_goemotions', None, 'CC BY 4.0'),
+    ('bundled:vi+my_goemotions', None, 'not stated (bundled:vi+my_goemotions)'), ('bundled:en/../mine.csv', None, 'not stated (bundled:en/../mine.csv)'),
     ('owner/data', None, 'not stated (owner/data)'), ('owner/data', '  ', 'not stated (owner/data)'), ('owner/data', ' CC BY 4.0 ', 'CC BY 4.0'),
     ('bundled:en', 'research only', 'research only'), ('owner/MIT', None, 'not stated (owner/MIT)')])
 def test_of_a_source(source, licence, found):
     assert license_of(SimpleNamespace(source=source, licence=licence)) == found
+
+
+def test_every_bundled_file_has_a_license():
+    from emotion_detection.data import BUNDLED
+    assert set(BUNDLED_LICENSES) == set(BUNDLED)
 
 
 def test_two_licenses():
