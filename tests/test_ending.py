@@ -59,6 +59,11 @@ def test_site(n): pytest.skip('no Chromium on PATH (Debian: apt-get install chro
 
 
 def test_variables_that_are_not_set_are_said():
-    from ending import unset_lines
-    assert 'GOEMOTIONS_DIR is not set' in unset_lines({})[0]
-    assert unset_lines({'GOEMOTIONS_DIR': 'a'}) == []
+    "Each of them alone, and none when all are set."
+    from ending import WANTED, unset_lines
+    everything = dict.fromkeys(WANTED, 'a folder')
+    assert unset_lines(everything) == []
+    for name in WANTED:
+        without = {key: value for key, value in everything.items() if key != name}
+        [line] = unset_lines(without)
+        assert line.endswith(f'{name} is not set')
