@@ -33,7 +33,7 @@ class Recipe:
     english: int = 10_000        # comments of phase 1
     epochs: float = 1            # of phase 1; 0 leaves it out
     rate: float = 6e-5           # learning rate of phase 1
-    epochs2: float = 4           # of phase 2; 0 leaves it out
+    epochs2: float = 2           # of phase 2; 0 leaves it out
     rate2: float = 3e-5
     replay: float = 0.05         # share of the English comments in each epoch of phase 2
     vietnamese: int = 100_000    # training texts of phase 2 at most
@@ -56,7 +56,9 @@ class Recipe:
     balance: str = 'language'
     cap: float = 3.0             # largest class weight
     emotions: float = 0.0        # weight of the loss of 28 emotions, an auxiliary head on English
-    layers: int = 12             # lowest layers of the encoder that are kept
+    layers: int = 12             # layers of the encoder that are kept, the lowest …
+    spread: bool = False         # … or evenly from the first to the last
+    teacher: float = 0.0         # weight of START_DIR's own answers in the loss, for fewer layers
     seed: int = 0
 
 
@@ -77,14 +79,27 @@ RECIPES = {
     'rate 3e-5': Recipe(rate=3e-5),
     'batch 16': Recipe(batch=16, rate=4e-5),
     'two epochs': Recipe(epochs=2),
+    'no replay': Recipe(replay=0),
     'replay .2': Recipe(replay=0.2),
     'mixed': Recipe(epochs=0, mixed=True, replay=1),
     'phase 1, then mixed': Recipe(mixed=True, replay=0.3),
-    'Vietnamese alone': Recipe(epochs=0, replay=0),
+    'Vietnamese alone': Recipe(epochs=0, replay=0, epochs2=4, rate2=6e-5),
+    'Vietnamese alone, 728': Recipe(
+        epochs=0, replay=0, vietnamese=728, epochs2=9, rate2=6e-5
+    ),
+    'both, as Vietnamese alone': Recipe(epochs2=4, rate2=6e-5),
     'English alone': Recipe(epochs2=0),
     'vietnamese 0': Recipe(epochs2=0),
     'vietnamese 728': Recipe(vietnamese=728),
+    'vietnamese 728, nine epochs': Recipe(
+        vietnamese=728, epochs2=9, rate2=6e-5, replay=0.01
+    ),
     'vietnamese 2000': Recipe(vietnamese=2000),
+    'lowest six layers': Recipe(layers=6, replay=0.4, rate2=6e-5, epochs2=3),
+    'six layers': Recipe(layers=6, spread=True, replay=0.4, rate2=6e-5, epochs2=3),
+    'six layers, taught': Recipe(
+        layers=6, spread=True, replay=0.4, rate2=6e-5, epochs2=3, teacher=0.7
+    ),
     'skewed': Recipe(skewed=True),
     'skewed, weights over both': Recipe(skewed=True, balance='all'),
     'skewed, no weights': Recipe(skewed=True, balance='none'),
@@ -100,21 +115,21 @@ class Texts:
     labels: np.ndarray           # (N,)
     language: np.ndarray         # (N,) 0 English, 1 Vietnamese
     emotions: np.ndarray         # (N, 28), 0 for Vietnamese
+    taught: np.ndarray           # (N, K) a teacher's probabilities, 0 without one
 
     def __len__(self):
         return len(self.ids)
 
     def take(self, rows):
-        return Texts(
-            [self.ids[i] for i in rows], self.labels[rows], self.language[rows], self.emotions[rows]
-        )
+        arrays = [getattr(self, name)[rows] for name in ARRAYS]
+        return Texts([self.ids[i] for i in rows], *arrays)
 
     def __add__(self, other):
-        arrays = [
-            np.concatenate([getattr(self, name), getattr(other, name)])
-            for name in ('labels', 'language', 'emotions')
-        ]
+        arrays = [np.concatenate([getattr(self, name), getattr(other, name)]) for name in ARRAYS]
         return Texts(self.ids + other.ids, *arrays)
+
+
+ARRAYS = ('labels', 'language', 'emotions', 'taught')
 
 
 def emotion_matrix(source, ids):
@@ -137,7 +152,8 @@ def encoded(classifier, examples, language, emotions=None):
     labels = np.array(examples.votes).argmax(1)
     if emotions is None:
         emotions = np.zeros((len(ids), len(GOEMOTIONS)), np.float32)
-    return Texts(ids, labels, np.full(len(ids), language), emotions)
+    taught = np.zeros((len(ids), len(LABELS)), np.float32)
+    return Texts(ids, labels, np.full(len(ids), language), emotions, taught)
 
 
 def load_texts(classifier, goemotions, vietnamese):
@@ -225,7 +241,10 @@ class Run:
         if not recipe.trained:
             self.model.classifier.reset_parameters()
         encoder = self.model.base_model.encoder
-        encoder.layer = encoder.layer[:recipe.layers]
+        kept = range(recipe.layers)
+        if recipe.spread:
+            kept = np.linspace(0, len(encoder.layer) - 1, recipe.layers).round().astype(int)
+        encoder.layer = torch.nn.ModuleList([encoder.layer[i] for i in kept])
         self.model.config.num_hidden_layers = recipe.layers
         self.model.get_input_embeddings().weight.requires_grad_(not recipe.freeze)
         self.heads = torch.nn.ModuleDict({
@@ -260,6 +279,9 @@ class Run:
         each = F.cross_entropy(
             logits, labels, label_smoothing=self.recipe.smoothing, reduction='none'
         )
+        if self.recipe.teacher:
+            taught = F.cross_entropy(logits, torch.tensor(texts.taught[rows]), reduction='none')
+            each = (1 - self.recipe.teacher)*each + self.recipe.teacher*taught
         loss = (weight*each).sum()/weight.sum()
         english = language == 0
         if self.recipe.emotions and english.any():
@@ -403,11 +425,15 @@ def run_recipe(recipe, start, data):
     if recipe.skewed:
         vietnamese = skew(vietnamese, np.random.default_rng(0))
     begun = time.time()
+    if recipe.teacher:
+        teacher = EmotionClassifier.load(start).model
+        for texts in (english, vietnamese):
+            texts.taught = np.exp(log_probs(teacher, texts))
     run = Run(recipe, start)
     row = dataclasses.asdict(recipe) | {'phase1': None}
     if recipe.epochs:
         run.train(lambda epoch: english, recipe.epochs, recipe.rate, recipe.probe)
-    if recipe.epochs or recipe.trained:
+    if recipe.epochs2 and (recipe.epochs or recipe.trained):
         row['phase1'] = scores_of(run.model, validation)
 
     def draw(epoch):
@@ -439,6 +465,7 @@ def main():
     parser.add_argument('names', nargs='*', default=None)
     parser.add_argument('--seeds', type=int, nargs='*', default=[0])
     parser.add_argument('--vietnamese', default='bundled:vi')
+    parser.add_argument('--english', type=int, metavar='N', help='comments of phase 1')
     only = parser.add_mutually_exclusive_group()
     only.add_argument('--phase1', action='store_true', help='phase 1 alone')
     only.add_argument(
@@ -462,11 +489,15 @@ def main():
         for name in args.names or RECIPES:
             recipe = dataclasses.replace(RECIPES[name], seed=seed)
             title = name
+            if args.english:
+                recipe = dataclasses.replace(recipe, english=args.english)
             if args.phase1:
                 recipe = dataclasses.replace(recipe, epochs2=0)
-                title = f'phase 1, {name}'
+                title = f'phase 1 of {recipe.english}, {name}'
             if args.phase2:
-                recipe = dataclasses.replace(recipe, epochs=0, trained=True, english=100_000)
+                recipe = dataclasses.replace(
+                    recipe, epochs=0, trained=True, english=args.english or 100_000
+                )
                 title = f'phase 2, {name}'
             if (title, seed) in done:
                 continue
