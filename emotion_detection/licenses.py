@@ -72,8 +72,10 @@ def license_of(
     stated = str(source.licence or '').strip()
     if stated: return stated
     kind, _, names = source.source.partition(':')
-    found = {BUNDLED_LICENSES.get(name) for name in names.split('+')} if kind == 'bundled' else {None}
-    if None not in found: return 'CC BY 4.0' if 'CC BY 4.0' in found else 'CC0 1.0'
+    if kind == 'bundled':
+        found = {BUNDLED_LICENSES.get(name) for name in names.split('+')}
+        if found == {'CC0 1.0'}: return 'CC0 1.0'
+        if None not in found: return 'CC BY 4.0'  # which asks for more
     return f'not stated ({local_name(source.source)})'
 
 # %% ../nbs/00e_licenses.ipynb #33a7a6dc
