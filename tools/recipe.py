@@ -99,6 +99,10 @@ RECIPES = {
     'six layers, taught': Recipe(
         layers=6, spread=True, replay=0.4, rate2=6e-5, epochs2=3, teacher=0.7
     ),
+    # START_DIR is the model after both phases, and the teacher
+    'six layers, taught by both phases': Recipe(
+        layers=6, spread=True, replay=0.4, rate2=6e-5, epochs2=3, teacher=0.7
+    ),
     'skewed': Recipe(skewed=True),
     'skewed, weights over both': Recipe(skewed=True, balance='all'),
     'skewed, no weights': Recipe(skewed=True, balance='none'),
