@@ -62,6 +62,8 @@ class Recipe:
     seed: int = 0
 
 
+SIX_LAYERS = {'layers': 6, 'replay': 0.4, 'rate2': 6e-5, 'epochs2': 3}
+
 RECIPES = {
     'tried': Recipe(),
     'no dropout': Recipe(dropout=0),
@@ -94,15 +96,11 @@ RECIPES = {
         vietnamese=728, epochs2=9, rate2=6e-5, replay=0.01
     ),
     'vietnamese 2000': Recipe(vietnamese=2000),
-    'lowest six layers': Recipe(layers=6, replay=0.4, rate2=6e-5, epochs2=3),
-    'six layers': Recipe(layers=6, spread=True, replay=0.4, rate2=6e-5, epochs2=3),
-    'six layers, taught': Recipe(
-        layers=6, spread=True, replay=0.4, rate2=6e-5, epochs2=3, teacher=0.7
-    ),
-    # START_DIR is the model after both phases, and the teacher
-    'six layers, taught by both phases': Recipe(
-        layers=6, spread=True, replay=0.4, rate2=6e-5, epochs2=3, teacher=0.7
-    ),
+    'lowest six layers': Recipe(**SIX_LAYERS),
+    'six layers': Recipe(**SIX_LAYERS, spread=True),
+    'six layers, taught': Recipe(**SIX_LAYERS, spread=True, teacher=0.7),
+    # the same, where START_DIR is the model after both phases; a name of its own for its row
+    'six layers, taught by both phases': Recipe(**SIX_LAYERS, spread=True, teacher=0.7),
     'skewed': Recipe(skewed=True),
     'skewed, weights over both': Recipe(skewed=True, balance='all'),
     'skewed, no weights': Recipe(skewed=True, balance='none'),
