@@ -74,8 +74,10 @@ def license_of(
     kind, _, names = source.source.partition(':')
     if kind == 'bundled':
         found = {BUNDLED_LICENSES.get(name) for name in names.split('+')}
-        if found == {'CC0 1.0'}: return 'CC0 1.0'
-        if None not in found: return 'CC BY 4.0'  # which asks for more
+        if found == {'CC0 1.0'}:
+            return 'CC0 1.0'
+        if None not in found:
+            return 'CC BY 4.0'  # which asks for more
     return f'not stated ({local_name(source.source)})'
 
 # %% ../nbs/00e_licenses.ipynb #33a7a6dc
