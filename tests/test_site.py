@@ -167,7 +167,7 @@ def test_exercises(site, stem):
 def test_command_reference_is_current():
     "The stored tables hold what the parser takes now."
     from emotion_detection.cli import build_parser
-    cells = nbformat.read(ROOT/'nbs/08a_command.ipynb', 4).cells
+    cells = nbformat.read(ROOT/'nbs/reference/command.ipynb', 4).cells
     shown = '\n'.join(
         o.data['text/markdown']
         for c in cells
@@ -179,20 +179,20 @@ def test_command_reference_is_current():
         a for a in build_parser()._actions if hasattr(a, 'choices') and isinstance(a.choices, dict)
     ).choices
     assert re.findall(r'^### `emotion (\w+)`', shown, re.M) == list(commands), (
-        'run tools/run_notebooks.py nbs/08a_command.ipynb'
+        'run tools/run_notebooks.py nbs/reference/command.ipynb'
     )
     for name,parser in commands.items():
         part = shown.partition(f'### `emotion {name}`')[2].partition('\n### ')[0]
         assert re.findall(r'^\| `(\S+?)`', part, re.M) == [
             (a.option_strings or [a.dest])[0] for a in parser._actions if a.dest != 'help'
-        ], 'run tools/run_notebooks.py nbs/08a_command.ipynb'
+        ], 'run tools/run_notebooks.py nbs/reference/command.ipynb'
 
 
 def test_examples_are_shown_as_they_are():
     "The deployment page holds the files of examples/chatbot."
     shown = [
         o.data['text/markdown']
-        for c in nbformat.read(ROOT / 'nbs/09_deployment.ipynb', 4).cells
+        for c in nbformat.read(ROOT / 'nbs/guides/deployment.ipynb', 4).cells
         if c.cell_type == 'code'
         for o in c.outputs
         if 'text/markdown' in o.get('data', {})
@@ -200,7 +200,7 @@ def test_examples_are_shown_as_they_are():
     for file in (ROOT/'examples/chatbot').iterdir():
         if file.is_file():
             assert any(file.read_text('utf8') in text for text in shown), (
-                f'run tools/run_notebooks.py nbs/09_deployment.ipynb: {file.name} has changed'
+                f'run tools/run_notebooks.py nbs/guides/deployment.ipynb: {file.name} has changed'
             )
 
 
