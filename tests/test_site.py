@@ -1,18 +1,25 @@
 """The documentation site as a reader gets it: built once, crawled, and opened in a browser where there is one."""
 import ast, functools, http.server, json, os, re, shutil, subprocess, sys, threading
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import nbformat, pytest, yaml
 from browser import CHROMIUM, Browser
+from conftest import NOTEBOOKS, ROOT, SECTIONS
 
-ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
 from crawl import addresses, base_of, broken, crawl, soup, summary
 
 QUARTO = ROOT/'tools/quarto_fallback/quarto'
-NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'), key=lambda p: (p.stem!='index', p.name))
-PAGES = [re.sub(r'^\d+[a-z]?_', '', nb.stem) + '.html' for nb in NOTEBOOKS]
+
+
+def page_of(notebook):
+    "Its address within the site."
+    built = notebook.with_name(re.sub(r'^\d+[a-z]?_', '', notebook.stem) + '.html')
+    return built.relative_to(ROOT/'nbs').as_posix()
+
+
+PAGES = [page_of(notebook) for notebook in NOTEBOOKS]
 BASE = base_of(ROOT/'settings.ini')
 pytestmark = pytest.mark.xdist_group('site')  # one worker builds it once
 
@@ -20,8 +27,8 @@ pytestmark = pytest.mark.xdist_group('site')  # one worker builds it once
 def sources(root):
     return {
         p: p.read_bytes()
-        for folder in ('nbs', 'emotion_detection', 'tools')
-        for p in sorted((root / folder).glob('*.*'))
+        for pattern in ('nbs/**/*.*', 'emotion_detection/*.*', 'tools/*.*')
+        for p in sorted(root.glob(pattern))
         if p.is_file()
     }
 
@@ -135,17 +142,32 @@ def test_opening(notebook):
     )
 
 
-@pytest.mark.parametrize('notebook,then', list(zip(NOTEBOOKS, [*NOTEBOOKS[1:], NOTEBOOKS[0]])), ids=PAGES)
-def test_next(notebook, then):
-    "A page ends with why to go on; the last one leads back to the first."
-    assert re.match(
-        r'\*\*Next\*\* .*\]\(' + re.escape(then.name) + r'\)[:,] \S.+', markdown_cells(notebook)[-1]
+BOOK = [*SECTIONS[''], *SECTIONS['The series'], *SECTIONS['Guides']]  # read from start to end
+
+
+def may_follow(notebook):
+    "Pages that a page may lead to: the next one of the book, or from a shelf its neighbor or back to the book."
+    if notebook in BOOK:
+        return [BOOK[(BOOK.index(notebook) + 1) % len(BOOK)]]
+    shelf = next(pages for pages in SECTIONS.values() if notebook in pages)
+    at = shelf.index(notebook) + 1
+    return BOOK + shelf[at:at + 1]
+
+
+@pytest.mark.parametrize('notebook', NOTEBOOKS, ids=PAGES)
+def test_next(notebook):
+    "A page ends with where to go on, and why; the last one of the book leads back to the first."
+    found = re.match(
+        r'\*\*Next\*\* \[[^]]+\]\(([^)#]+)\)[:,] \S.+', markdown_cells(notebook)[-1]
     )
+    assert found
+    assert (notebook.parent/found[1]).resolve() in may_follow(notebook)
 
 
 def test_footer_leads_on(site):
     for page,then in zip(PAGES[:-1], PAGES[1:]):
-        assert soup(site/page).select_one('.md-footer__link--next')['href']==then
+        link = soup(site/page).select_one('.md-footer__link--next')['href']
+        assert urljoin(page, link) == then
     # what Quarto calls it
     assert yaml.safe_load((ROOT/'_quarto.yml').read_text())['website']['page-navigation'] is True
 
@@ -235,7 +257,7 @@ def test_figures_are_shown(site, notebook, page):
 
 def test_search_knows_the_words(site):
     docs = json.loads((site/'search/search_index.json').read_text('utf8'))['docs']
-    assert any('normalise' in d['text'] and d['location'].startswith('text.html') for d in docs)
+    assert any('normalise' in d['text'] and d['location'].startswith('reference/text.html') for d in docs)
 
 
 @pytest.mark.parametrize('root', ['rendered', 'committed'])
@@ -360,6 +382,19 @@ def test_page_opens(browser, url, page):
     )
 
 
+OPEN = """Array.from(
+  document.querySelectorAll('.md-nav--primary > ul > li.md-nav__item--nested > nav'),
+  part => getComputedStyle(part).visibility === 'visible')"""
+
+
+@pytest.mark.parametrize('page, section', [('index.html', None), ('loss.html', None), ('guides/try_it.html', 'Guides'), ('reference/text.html', 'Reference'), ('measured/recipe.html', 'Measured')])
+def test_shelves_are_folded(browser, url, page, section):
+    "The sidebar shows the series on every page, and of the shelves the one that the page stands on."
+    browser.open(url + page)
+    names = [name for name in SECTIONS if name]
+    assert browser.js(OPEN) == [name in ('The series', section) for name in names]
+
+
 @pytest.mark.parametrize('page', PAGES)
 def test_page_fits_a_phone(browser, url, page):
     browser.open(url + page, width=390, scheme='dark')
@@ -402,7 +437,7 @@ def dim(found):
 
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
-@pytest.mark.parametrize('page', ['index.html', 'loss.html', 'evaluation.html', 'predict.html', 'quantization.html', 'command.html', 'deployment.html', 'own_data.html', '404.html'])
+@pytest.mark.parametrize('page', ['index.html', 'loss.html', 'evaluation.html', 'reference/predict.html', 'quantization.html', 'reference/command.html', 'guides/deployment.html', 'guides/own_data.html', '404.html'])
 def test_contrast(browser, url, page, scheme):
     "All text that is visible stands out from what is under it as WCAG 2 asks for (AA): 4.5 to 1, 3 to 1 where it is large."
     browser.open(url + page, scheme=scheme)
