@@ -7,10 +7,10 @@ import nbformat, pytest, yaml
 from browser import CHROMIUM, Browser
 from conftest import NOTEBOOKS, ROOT, SECTIONS
 
-sys.path.insert(0, str(ROOT/'tools'))
-from crawl import addresses, base_of, broken, crawl, soup, summary
-
 QUARTO = ROOT/'tools/quarto_fallback/quarto'
+sys.path[:0] = [str(ROOT/'tools'), str(QUARTO.parent)]
+from crawl import addresses, base_of, broken, crawl, soup, summary
+from render import relative
 
 
 def page_of(notebook):
@@ -341,6 +341,31 @@ def test_quarto_markup(tmp_path):
     )
     assert 'shown <b>' in page.select_one('.cell-output').text
     assert not re.search('hidden|absent', page.text)
+
+
+@pytest.mark.parametrize('here, link, wanted', [
+    ('.', 'reference/text.ipynb#x', 'reference/text.md#x'),
+    ('.', 'https://example.org/x/', 'index.md'),
+    ('reference', 'https://example.org/x/', '../index.md'),
+    ('reference', '../01_loss.ipynb', '../loss.md'),
+    ('reference', 'https://example.org/x/loss.html#y', '../loss.md#y'),
+    ('reference', 'https://example.org/x/reference/text.html', 'text.md'),
+    ('reference', './text.ipynb', 'text.md'),
+    ('guides', '../live/live.css', '../live/live.css'),
+    ('guides', 'gone.ipynb', 'gone.ipynb'),
+    ('guides', 'https://example.com/a/../b', 'https://example.com/a/../b'),
+    ('guides', 'mailto:a@example.com', 'mailto:a@example.com'),
+])
+def test_links_between_folders(here, link, wanted):
+    "Links to pages become links to their Markdown; other files keep their place, other sites are left alone."
+    pages = {
+        '.': 'index.md',
+        '01_loss.ipynb': 'loss.md',
+        'loss.html': 'loss.md',
+        'reference/text.ipynb': 'reference/text.md',
+        'reference/text.html': 'reference/text.md',
+    }
+    assert relative(link, here, pages, 'https://example.org/x/') == wanted
 
 
 def test_dead_link_fails_in_one_line(tmp_path):
