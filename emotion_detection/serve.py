@@ -45,7 +45,7 @@ from . import __version__
 from .data_mapping import LABELS
 from .files import GateError, InputError
 from .licenses import license_notes
-from .predict import EmotionPredictor
+from .predict import EmotionPredictor, find_model
 from .runtime import cpu_count
 
 # %% ../nbs/reference/serve.ipynb #02b373f1
@@ -466,6 +466,8 @@ class Settings:
 
     def open(self)->EmotionPredictor: # `InputError` when the model is not as it was made
         "A predictor that has answered all its canary texts, and whose threads are awake."
+        if self.folder is not None and find_model(self.folder) is None:
+            raise InputError(f'{self.folder} is a PyTorch model; make it ONNX with `emotion export`')
         predictor = EmotionPredictor(self.folder, onnx=True, **self.options)
         predictor.check_canary()
         predictor(['ok', 'cảm ơn'])
@@ -554,12 +556,11 @@ def listen(
     "Take a port."
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     try:
-        return socket.create_server(
-            (host, port), family=family, backlog=2048, reuse_port=reuse_port
-        )
+        taken = socket.create_server((host, port), family=family, reuse_port=reuse_port)
     except (OSError, ValueError) as e:
         reason = getattr(e, 'strerror', None) or e
         raise InputError(f'{host}:{port}: {reason}; see --host and --port') from None
+    return socket.socket(taken.family, taken.type, socket.IPPROTO_TCP, taken.detach())
 
 # %% ../nbs/reference/serve.ipynb #8bbe927e
 def serve(
@@ -631,9 +632,8 @@ def _serve_many(settings, workers, listener, grace, say):
 # %% ../nbs/reference/serve.ipynb #df5750bd
 def _end_together():
     "Linux: a child gets SIGTERM when its parent is gone, however that ended"
-    if sys.platform == 'linux':
-        set_parent_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
-        ctypes.CDLL(None).prctl(set_parent_signal, signal.SIGTERM)
+    set_parent_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
+    ctypes.CDLL(None).prctl(set_parent_signal, signal.SIGTERM)
 
 # %% ../nbs/reference/serve.ipynb #bea18619
 @contextmanager
@@ -643,9 +643,8 @@ def running_server(
     "`emotion serve` in a process of its own."
     command = [sys.executable, '-m', 'emotion_detection', 'serve', '--port', '0', '--json']
     pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
-    process = subprocess.Popen(
-        [*command, *map(str, arguments)], preexec_fn=_end_together, **pipes
-    )
+    together = _end_together if sys.platform == 'linux' else None
+    process = subprocess.Popen([*command, *map(str, arguments)], preexec_fn=together, **pipes)
     try:
         line = process.stdout.readline()
         if not line:
