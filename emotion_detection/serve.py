@@ -318,8 +318,8 @@ PIECE = 64 # Texts of a list between two looks at whether anybody still waits
 @patch
 def _predict(self:Service, texts, one, given_up):
     "The predictor's answers, all of them while somebody waits for them"
-    if one:
-        return [self.predictor(texts[0])]
+    if one and self.in_progress == 1:
+        return [self.predictor(texts[0])]  # on all processors
     answers = []
     for start in range(0, len(texts), PIECE):
         if given_up.is_set():
