@@ -76,8 +76,12 @@ class QuantizationSection(Section):
     max_fp32:float = Field(0.25, ge=0, le=1)
     # Larger graphs keep their weights in a file beside them, which is mapped into memory
     external_data_mb:float = Field(32., ge=0)
-    # Dev texts per language to search these nodes with; the gate itself takes all
+    # Training texts of each data set that activations are smoothed and weights rounded with; 0: plain INT8
+    calibration_texts:int = Field(256, ge=0)
+    # Validation texts per language to search nodes at fault with; the gate itself takes all
     search_texts:int = Field(512, ge=1)
+    # A search takes no longer than this and one trial, in minutes
+    search_minutes:float = Field(10., gt=0)
 
 # %% ../nbs/02a_config.ipynb #5434ed3f
 class TrimmingSection(Section):
