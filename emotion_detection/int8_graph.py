@@ -60,16 +60,17 @@ def weight_nodes(
             found[node.name] = rows*columns
     return found
 
-# %% ../nbs/reference/int8_graph.ipynb #2a445477
+# %% ../nbs/reference/int8_graph.ipynb #9f025cad
 def _row_lookup(node):
     "Four nodes in place of a `Gather`: the row in INT8, its scale, their product"
     table, ids = node.input
     out = node.output[0]
+    row, number, scale = (f'{out}/{part}' for part in ('row', 'row_number', 'row_scale'))
     return [
-        make_node('Gather', [f'{table}_quantized', ids], [f'{out}_quantized'], f'{node.name}_quant'),
-        make_node('Cast', [f'{out}_quantized'], [f'{out}_cast'], f'{node.name}_cast', to=TensorProto.FLOAT),
-        make_node('Gather', [f'{table}_scale', ids], [f'{out}_scale'], f'{node.name}_scale'),
-        make_node('Mul', [f'{out}_cast', f'{out}_scale'], [out], f'{node.name}_mul'),
+        make_node('Gather', [f'{table}_quantized', ids], [row], f'{node.name}_quant'),
+        make_node('Cast', [row], [number], f'{node.name}_cast', to=TensorProto.FLOAT),
+        make_node('Gather', [f'{table}_scale', ids], [scale], f'{node.name}_scale'),
+        make_node('Mul', [number, scale], [out], f'{node.name}_mul'),
     ]
 
 def quantize_tables(

@@ -11,7 +11,7 @@ from emotion_detection.artefact import listed_files, update_manifest
 from emotion_detection.doctor import examine
 from emotion_detection.files import InputError
 from emotion_detection.predict import EmotionPredictor
-from emotion_detection.quantization import spread_weights
+from emotion_detection.int8_graph import spread_weights
 from emotion_detection.runtime import find_onnx
 
 TEXTS = ['Cảm ơn bạn nhiều!', 'I am so angry right now', 'Ủa thật hả?', 'Mai họp lúc chín giờ.']
