@@ -6,7 +6,7 @@
 __all__ = ['SWITCH', 'UNSURE', 'say', 'progress', 'graph_probs', 'f1_falls', 'compare_probs', 'gate_failure', 'Gate',
            'folder_tokenizer', 'open_gate']
 
-# %% ../nbs/reference/gate.ipynb #b4d3cd5c
+# %% ../nbs/reference/gate.ipynb #b7e83089
 import os
 import sys
 import time
@@ -26,7 +26,7 @@ from .metrics import emotion_scores, f1_name, scores_from
 from .predict import load_tokenizer
 from .runtime import cpu_count, find_onnx, graph_inputs, open_session
 
-# %% ../nbs/reference/gate.ipynb #a35cc0ed
+# %% ../nbs/reference/gate.ipynb #46c69fc8
 def say(
     message:str, # One line
 ):
@@ -50,7 +50,7 @@ def progress(
             said = time.time()
             say(f'{desc}: {n}/{total}')
 
-# %% ../nbs/reference/gate.ipynb #8ac83745
+# %% ../nbs/reference/gate.ipynb #a20986a1
 SWITCH = 'int8:' # Begins the name of an input that switches a node, see the search
 
 def graph_probs(
@@ -71,7 +71,7 @@ def graph_probs(
             return np.array(list(progress(pool.map(one, token_ids), desc, len(token_ids))))
     return probs
 
-# %% ../nbs/reference/gate.ipynb #1a3bc507
+# %% ../nbs/reference/gate.ipynb #177dc002
 def f1_falls(
     labels, # True class ids, shape `(N,)`
     before, # Predicted class ids of FP32, shape `(N,)`
@@ -86,7 +86,7 @@ def f1_falls(
     first, second = (part.reshape(-1, size, size) for part in np.split(drawn, 2, axis=1))
     return scores_from(first)['macro_f1'] - scores_from(second)['macro_f1']
 
-# %% ../nbs/reference/gate.ipynb #5d049aea
+# %% ../nbs/reference/gate.ipynb #86659c82
 UNSURE = .05 # How often chance may turn away a model that is good enough, in one language
 
 def compare_probs(
@@ -114,7 +114,7 @@ def compare_probs(
         'median': float(np.median(moved)),
     }
 
-# %% ../nbs/reference/gate.ipynb #4c0f930c
+# %% ../nbs/reference/gate.ipynb #30d5bfe4
 def _disagrees(figures, needed):
     "Do these texts show that fewer than `needed` of all texts keep their label?"
     same = figures['texts'] - figures['changed']
@@ -150,7 +150,7 @@ def gate_failure(
             )
     return None
 
-# %% ../nbs/reference/gate.ipynb #6ec77131
+# %% ../nbs/reference/gate.ipynb #4f3ddf7f
 @dataclass
 class Gate:
     "FP32's answers to the validation texts of each language, to hold INT8 against."
@@ -181,7 +181,7 @@ class Gate:
             smaller[language] = [ids[i] for i in at], labels[at], fp32[at]
         return Gate(smaller, self.options)
 
-# %% ../nbs/reference/gate.ipynb #266fce21
+# %% ../nbs/reference/gate.ipynb #9b311003
 def folder_tokenizer(
     folder:str|os.PathLike, # Model folder
 ):

@@ -6,7 +6,7 @@
 __all__ = ['MIN_ROWS', 'read_graph', 'matrices', 'weight_nodes', 'quantize_tables', 'put_matrices', 'quantize_file',
            'int8_weights', 'spread_weights']
 
-# %% ../nbs/reference/int8_graph.ipynb #e60a3a9b
+# %% ../nbs/reference/int8_graph.ipynb #2f94342d
 import logging
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.onnx_model import ONNXModel
 from .config import QuantizationSection
 
-# %% ../nbs/reference/int8_graph.ipynb #ee9084ff
+# %% ../nbs/reference/int8_graph.ipynb #822b9efd
 MIN_ROWS = 500 # A smaller table is not worth it; XLM-R's 514 positions are: 1.2 MB
 
 def read_graph(
@@ -29,7 +29,7 @@ def read_graph(
     model.replace_gemm_with_matmul()
     return model.model
 
-# %% ../nbs/reference/int8_graph.ipynb #81783a57
+# %% ../nbs/reference/int8_graph.ipynb #ad5c5ed6
 def matrices(
     model:onnx.ModelProto,
 )->dict[str,np.ndarray]: # Name of an FP32 weight with two dimensions to its numbers
@@ -60,7 +60,7 @@ def weight_nodes(
             found[node.name] = rows*columns
     return found
 
-# %% ../nbs/reference/int8_graph.ipynb #9f025cad
+# %% ../nbs/reference/int8_graph.ipynb #7aa9d39d
 def _row_lookup(node):
     "Four nodes in place of a `Gather`: the row in INT8, its scale, their product"
     table, ids = node.input
@@ -94,7 +94,7 @@ def quantize_tables(
     graph.node.extend(new_nodes)
     ONNXModel(model).clean_initializers()
 
-# %% ../nbs/reference/int8_graph.ipynb #7f121e3d
+# %% ../nbs/reference/int8_graph.ipynb #d475f24f
 def put_matrices(
     model:onnx.ModelProto, # Quantized by ONNX Runtime; changed in place
     rounded:dict[str,tuple[np.ndarray,np.ndarray]], # Name of a weight to its integers `(I, O)` and scales, `(O,)` or `()`
@@ -109,7 +109,7 @@ def put_matrices(
             raise ValueError(f"{tensor.name} has shape {tuple(tensor.dims)}, its replacement {new.shape}")
         tensor.CopyFrom(numpy_helper.from_array(new.reshape(tuple(tensor.dims)), tensor.name))
 
-# %% ../nbs/reference/int8_graph.ipynb #75e4a13b
+# %% ../nbs/reference/int8_graph.ipynb #64112bc0
 def quantize_file(
     model:onnx.ModelProto, # From `read_graph`; not changed
     target:str|os.PathLike, # `.onnx` file to write
@@ -142,7 +142,7 @@ def quantize_file(
         put_matrices(quantized, rounded)
         onnx.save(quantized, target)
 
-# %% ../nbs/reference/int8_graph.ipynb #58362df1
+# %% ../nbs/reference/int8_graph.ipynb #05cb401f
 def int8_weights(
     path:str|os.PathLike, # `.onnx` file
 )->dict[str,float]: # Megabytes of weights by type
@@ -153,7 +153,7 @@ def int8_weights(
         sizes[name] = sizes.get(name, 0) + numpy_helper.to_array(tensor).nbytes/1e6
     return sizes
 
-# %% ../nbs/reference/int8_graph.ipynb #6b5576c3
+# %% ../nbs/reference/int8_graph.ipynb #ef413b2c
 def spread_weights(
     path:str|os.PathLike, # `.onnx` file
     above_mb:float=32., # Smaller files stay in one piece

@@ -6,7 +6,7 @@
 __all__ = ['TRIALS', 'switchable_graph', 'sensitivities', 'smallest_fp32_set', 'plan_search', 'try_fp32_set', 'search_fp32',
            'plot_sensitivity', 'save_plot']
 
-# %% ../nbs/reference/int8_search.ipynb #2a6b16f0
+# %% ../nbs/reference/int8_search.ipynb #6d30b24e
 import os
 import tempfile
 import time
@@ -20,7 +20,7 @@ from onnx.helper import make_node, make_tensor_value_info
 from onnxruntime.quantization.onnx_model import ONNXModel
 from .gate import SWITCH, Gate, graph_probs, progress, say
 
-# %% ../nbs/reference/int8_search.ipynb #072e1e4a
+# %% ../nbs/reference/int8_search.ipynb #094f196d
 def switchable_graph(
     fp32:onnx.ModelProto, # From `read_graph`
     int8:onnx.ModelProto, # The same graph, with `nodes` quantized
@@ -46,7 +46,7 @@ def switchable_graph(
     ONNXModel(both).topological_sort()
     return both
 
-# %% ../nbs/reference/int8_search.ipynb #ed294ad5
+# %% ../nbs/reference/int8_search.ipynb #6223d5e4
 def sensitivities(
     probs:Callable, # From `graph_probs` of a `switchable_graph`
     nodes, # Names
@@ -62,7 +62,7 @@ def sensitivities(
         found[node] = float(np.nan_to_num(moved, nan=1.).mean())
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
-# %% ../nbs/reference/int8_search.ipynb #a90ebcef
+# %% ../nbs/reference/int8_search.ipynb #dbaf2aee
 def smallest_fp32_set(
     passes:Callable[[list],bool], # Is the gate passed when these stay in FP32?
     ranked:list, # Nodes, most sensitive first
@@ -82,7 +82,7 @@ def smallest_fp32_set(
         else: low = middle
     return ranked[:high]
 
-# %% ../nbs/reference/int8_search.ipynb #ad487e66
+# %% ../nbs/reference/int8_search.ipynb #08974903
 TRIALS = 8 # Sets that a search tries; doubling and bisecting take no more up to 30 nodes
 
 def _texts_for(seconds, one_text, runs, languages, most):
@@ -108,7 +108,7 @@ def plan_search(
     expected = one_text*languages*(few*len(nodes) + many*TRIALS)
     return gate.sample(few), gate.sample(many), expected
 
-# %% ../nbs/reference/int8_search.ipynb #9587e90f
+# %% ../nbs/reference/int8_search.ipynb #a9800182
 def try_fp32_set(
     kept:list, # Nodes in FP32
     gate:Gate,
@@ -152,7 +152,7 @@ def search_fp32(
     kept = smallest_fp32_set(passes, per_weight, most, lambda: time.monotonic() < end)
     return kept, blame, trials
 
-# %% ../nbs/reference/int8_search.ipynb #4a50003f
+# %% ../nbs/reference/int8_search.ipynb #6b5ae4a9
 _PLAIN = ('roberta/', 'bert/', 'encoder/') # Left out of the names in the plot
 
 def _short(node):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STAMP', 'project_folder', 'quickstart_folder', 'quickstart_model', 'quickstart_data', 'goemotions']
 
-# %% ../nbs/reference/reading.ipynb #93c4f8b2
+# %% ../nbs/reference/reading.ipynb #a47fe0aa
 import fcntl
 import hashlib
 import os
@@ -17,7 +17,7 @@ from .files import read_json, write_json
 from .phase1 import load_phases
 from .pipeline import run_pipeline
 
-# %% ../nbs/reference/reading.ipynb #fb16346a
+# %% ../nbs/reference/reading.ipynb #7e953232
 def project_folder(
     start:str|os.PathLike|None=None, # Default: the current folder
 )->Path: # The repository, or `start` where there is none
@@ -32,7 +32,7 @@ def quickstart_folder()->Path:
     "Where the shared model lies."
     return project_folder()/'outputs'/'quickstart'
 
-# %% ../nbs/reference/reading.ipynb #488fdd9d
+# %% ../nbs/reference/reading.ipynb #e924aa16
 STAMP = 'made_from.json' # What the shared model was made from
 
 def _made_from(config):
@@ -68,7 +68,7 @@ def quickstart_data()->tuple[DataModule,DataModule]: # English, Vietnamese: the 
     "What the quickstart is trained on."
     return load_phases(load_config('quickstart'))
 
-# %% ../nbs/reference/reading.ipynb #c0cd4518
+# %% ../nbs/reference/reading.ipynb #22351111
 def goemotions()->DataModule|None: # `None` and one printed line where it is missing
     "GoEmotions from the folder that the variable `GOEMOTIONS_DIR` names."
     folder = os.environ.get('GOEMOTIONS_DIR')

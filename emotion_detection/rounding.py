@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['BLOCK', 'channel_products', 'round_together', 'round_readers']
 
-# %% ../nbs/reference/rounding.ipynb #4d2dcefc
+# %% ../nbs/reference/rounding.ipynb #1c31782a
 import numpy as np
 from scipy.linalg import cholesky
 from .smoothing import column_scales, round_activations
 
-# %% ../nbs/reference/rounding.ipynb #6272bd4b
+# %% ../nbs/reference/rounding.ipynb #80e1b9c0
 def channel_products(
     texts:list[np.ndarray], # Activations of each text, shape `(T, H)`
 )->np.ndarray: # Shape `(H, H)`
@@ -22,7 +22,7 @@ def channel_products(
         total += seen.T@seen
     return total
 
-# %% ../nbs/reference/rounding.ipynb #1e29fd31
+# %% ../nbs/reference/rounding.ipynb #e2936d27
 BLOCK = 128 # Rows between two updates of all later ones
 
 def _payback(products):
@@ -44,7 +44,7 @@ def _round_block(rows, factor, largest):
         rows[i+1:] -= np.outer(factor[i,i+1:], errors[i])
     return integers, errors
 
-# %% ../nbs/reference/rounding.ipynb #ace60b51
+# %% ../nbs/reference/rounding.ipynb #801d3648
 def round_together(
     matrix:np.ndarray, # Shape `(H, O)`
     scale:np.ndarray, # From `column_scales`
@@ -64,7 +64,7 @@ def round_together(
     result[order] = integers
     return result.astype(np.int8)
 
-# %% ../nbs/reference/rounding.ipynb #1a051bdd
+# %% ../nbs/reference/rounding.ipynb #2b44472f
 def round_readers(
     weights:dict[str,np.ndarray], # Name of a matrix to its numbers, shape `(H, O)`
     texts:list[np.ndarray], # What all of them read, shape `(T, H)` each

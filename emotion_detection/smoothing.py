@@ -6,7 +6,7 @@
 __all__ = ['SHARES', 'PASSED_THROUGH', 'readers', 'record_activations', 'round_activations', 'column_scales', 'product_error',
            'smoothing_for', 'best_smoothing', 'values_behind', 'smooth_graph']
 
-# %% ../nbs/reference/smoothing.ipynb #d8bf7006
+# %% ../nbs/reference/smoothing.ipynb #e118ea21
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +18,7 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 from .int8_graph import matrices
 from .runtime import cpu_count, graph_inputs, open_session
 
-# %% ../nbs/reference/smoothing.ipynb #ee266042
+# %% ../nbs/reference/smoothing.ipynb #8c43b63e
 def readers(
     model:onnx.ModelProto,
     nodes, # Names of nodes to be quantized; only products with a matrix count
@@ -33,7 +33,7 @@ def readers(
         found.setdefault(activation, []).append(matrix)
     return found
 
-# %% ../nbs/reference/smoothing.ipynb #af64e48a
+# %% ../nbs/reference/smoothing.ipynb #6ae683ee
 def record_activations(
     model:onnx.ModelProto, # Not changed
     names, # Of activations
@@ -56,7 +56,7 @@ def record_activations(
             texts = list(pool.map(run, token_ids))
     return dict(zip(names, map(list, zip(*texts))))
 
-# %% ../nbs/reference/smoothing.ipynb #cbb89ebe
+# %% ../nbs/reference/smoothing.ipynb #7da1d5ae
 def round_activations(
     x:np.ndarray, # One text, shape `(T, H)`
 )->np.ndarray: # What the integers stand for, shape `(T, H)`
@@ -89,7 +89,7 @@ def product_error(
     smooth = [round_activations(x/smoothing) for x in texts]
     return float(np.mean((np.vstack(smooth)@rounded - np.vstack(texts)@matrix)**2))
 
-# %% ../nbs/reference/smoothing.ipynb #cbc1b39e
+# %% ../nbs/reference/smoothing.ipynb #ce699c06
 SHARES = (.3, .4, .5, .55, .6, .65, .7, .75, .8, .9) # Tried for each activation
 
 def smoothing_for(
@@ -116,7 +116,7 @@ def best_smoothing(
     best = min(errors, key=errors.get)
     return best, found[best]
 
-# %% ../nbs/reference/smoothing.ipynb #2ffe295e
+# %% ../nbs/reference/smoothing.ipynb #d66634c4
 PASSED_THROUGH = ('Reshape', 'Transpose') # Nodes that move numbers and change none
 
 def values_behind(
@@ -140,7 +140,7 @@ def values_behind(
     if bias is None or values is None or values.op_type != 'MatMul': return None
     return (values.input[1], bias) if values.input[1] in weights else None
 
-# %% ../nbs/reference/smoothing.ipynb #0a476c36
+# %% ../nbs/reference/smoothing.ipynb #20e718ab
 def _scale_tensors(model, factors):
     "Multiply initializers, by name"
     for tensor in model.graph.initializer:

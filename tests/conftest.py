@@ -1,7 +1,7 @@
 """What the process tests share: the `emotion` command in a process of its own, and one trained quickstart."""
 import os, shutil, subprocess, sys
 from pathlib import Path
-import pytest
+import pytest, yaml
 from filelock import FileLock
 from ending import MARK, left_over, skipped_lines, stop, unset_lines
 
@@ -12,6 +12,21 @@ os.environ['HF_HUB_OFFLINE'] = '1'
 os.environ.setdefault(MARK, str(os.getpid()))  # in the environment of all that this run starts
 ENV = os.environ | {'OMP_NUM_THREADS': '1', 'TOKENIZERS_PARALLELISM': 'false'}
 ENV.pop('HF_TOKEN', None)
+
+
+def sidebar(file):
+    "The notebooks of each section of the site's sidebar; the overview stands before all sections, under ''."
+    contents = yaml.safe_load(file.read_text('utf8'))['website']['sidebar']['contents']
+    return {
+        entry.get('section', ''): [
+            file.parent / name for name in entry.get('contents', [entry.get('href')])
+        ]
+        for entry in contents
+    }
+
+
+SECTIONS = sidebar(ROOT/'nbs/sidebar.yml')
+NOTEBOOKS = [notebook for section in SECTIONS.values() for notebook in section]
 
 
 def emotion(*args, cwd=None, env=ENV, **kwargs):

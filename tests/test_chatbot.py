@@ -125,7 +125,7 @@ def test_numbers_have_bounds(arguments):
 @pytest.mark.skipif(sys.platform != 'linux', reason='prctl(2) is of Linux')
 def test_the_pages_server_ends_with_the_page(outputs):
     "Its own cell starts a server in a process that is killed, as a run of the page may be."
-    page = json.loads((ROOT/'nbs/09_deployment.ipynb').read_text('utf8'))
+    page = json.loads((ROOT/'nbs/guides/deployment.ipynb').read_text('utf8'))
     cells = [''.join(cell['source']) for cell in page['cells']]
     start = next(cell for cell in cells if 'def start(' in cell)
     imports = next(cell for cell in cells if 'import atexit' in cell).split('import pandas')[0]

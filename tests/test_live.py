@@ -80,7 +80,7 @@ def made_up(count=400, seed=0):
     ]
 
 
-READY = "import(new URL('live/live.js', document.baseURI)).then(live => live.ready)"
+READY = "import(new URL('../live/live.js', document.baseURI)).then(live => live.ready)"
 
 
 @pytest.fixture(scope='module')
@@ -98,7 +98,7 @@ def predictor(outputs): return EmotionPredictor(outputs/'int8', threads=1)
 
 @pytest.fixture
 def page(browser, url, facts):
-    browser.open(url + 'try_it.html')
+    browser.open(url + 'guides/try_it.html')
     browser.wait_for(f'{READY}.then(Boolean)')
     return browser
 
@@ -266,7 +266,7 @@ def test_keys_alone(page):
 @pytest.mark.parametrize('width,scheme', [(390, 'light'), (390, 'dark'), (1280, 'light'), (1280, 'dark')])
 def test_nothing_jumps(browser, url, facts, width, scheme):
     "The widget keeps its height from the first moment, whatever is typed, and its text can be read."
-    browser.open(url + 'try_it.html', width=width, scheme=scheme)
+    browser.open(url + 'guides/try_it.html', width=width, scheme=scheme)
     height = lambda: browser.js('document.getElementById("live").offsetHeight')
     heights = [height()]
     browser.wait_for(f'{READY}.then(Boolean)')
@@ -305,7 +305,7 @@ def copy(site, facts, tmp_path):
         ('127.0.0.1', 0), functools.partial(Quiet, directory=tmp_path)
     )
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield folder, f'http://127.0.0.1:{server.server_port}{BASE}try_it.html'
+    yield folder, f'http://127.0.0.1:{server.server_port}{BASE}guides/try_it.html'
     server.shutdown()
 
 
@@ -369,7 +369,7 @@ def test_without_the_registry(browser, copy, tmp_path):
 
 def test_page_shows_the_source(site):
     "What is printed on the page is what runs."
-    code = [block.get_text() for block in soup(site/'try_it.html').select('article pre')]
+    code = [block.get_text() for block in soup(site/'guides/try_it.html').select('article pre')]
     for name in ('normalise.js', 'model.js', 'live.js'):
         assert (ROOT/'tools/live'/name).read_text('utf8').strip() in [c.strip() for c in code], name
 

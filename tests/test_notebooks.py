@@ -1,10 +1,8 @@
 """Every notebook under nbdev's own runner, one test each, and the tree that nbdev makes of them."""
-import ast, functools, json, os, subprocess, sys
+import ast, functools, graphlib, json, os, re, subprocess, sys
 from pathlib import Path
 import pytest
-from conftest import ENV, ROOT, copy_repository
-
-NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
+from conftest import ENV, NOTEBOOKS, ROOT, SECTIONS, copy_repository
 
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
@@ -21,7 +19,11 @@ def test_notebook(path, monkeypatch):
     assert passed, f'{path.name} failed, see its traceback above'
 
 
-def test_there_are_notebooks(): assert len(NOTEBOOKS) >= 19
+def test_there_are_notebooks():
+    "Each stands in the sidebar, once."
+    found = [p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts]
+    assert len(found) >= 19
+    assert sorted(NOTEBOOKS) == sorted(found)
 
 
 def test_export_and_clean_change_nothing(tmp_path):
@@ -162,20 +164,61 @@ def test_the_rule_for_values(source, kinds):
     assert bool(shown_value({'source': source.splitlines(True)}, {'quiet_one'})) == kinds
 
 
+def module_of(notebook):
+    "The module that a notebook exports, where it has one."
+    name = re.sub(r'^\d+[a-z]?_', '', notebook.stem)
+    return name if (ROOT/'emotion_detection'/f'{name}.py').exists() else None
+
+
+def imports_of(source, modules):
+    "Those of `modules` that a module imports, inside its functions too."
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        # nbdev writes `from .files import …`
+        prefix = 'emotion_detection.' if node.level else ''
+        package, _, rest = (prefix + (node.module or '')).partition('.')
+        if package == 'emotion_detection':
+            named = [rest.split('.')[0]] if rest else [alias.name for alias in node.names]
+            found.update(set(named) & set(modules))
+    return found
+
+
+def import_cycle(sections, sources):
+    "Modules that cannot be put in one list, each after those that it imports and each section in its order; [] where they can."
+    graph = {name: imports_of(source, sources) for name, source in sources.items()}
+    for section in sections:
+        for before, after in zip(section, section[1:]):
+            graph[after].add(before)
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return []
+
+
 def test_imports_point_down():
-    "A module imports only from notebooks with a lower number."
-    import re
-    order = {re.sub(r'^\d+[a-z]?_', '', p.stem): i for i,p in enumerate(NOTEBOOKS)}
-    for name,i in order.items():
-        module = ROOT/'emotion_detection'/f'{name}.py'
-        if not module.exists(): continue
-        for node in ast.walk(ast.parse(module.read_text('utf8'))):
-            if not isinstance(node, ast.ImportFrom): continue
-            # nbdev writes `from .files import …`
-            first, *rest = (
-                ('.' * node.level + (node.module or ''))
-                .replace('.', 'emotion_detection.', node.level)
-                .split('.')
-            )
-            if first == 'emotion_detection' and rest and rest[0] in order:
-                assert order[rest[0]] < i, f'{name} imports {rest[0]}'
+    "The sections of the sidebar can be merged into one list in which each module imports only from modules before it."
+    sections = [[module_of(p) for p in pages if module_of(p)] for pages in SECTIONS.values()]
+    sources = {
+        name: (ROOT/'emotion_detection'/f'{name}.py').read_text('utf8')
+        for section in sections
+        for name in section
+    }
+    assert import_cycle(sections, sources) == []
+
+
+@pytest.mark.parametrize('files, loss, good', [
+    ('', 'from .files import f', True),
+    ('from .model import m', '', False),  # a page of the series that stands later
+    ('', 'from .trainer import t', True),
+    ('def f(): from emotion_detection.trainer import t', '', False),  # further down its own shelf
+    ('from . import trainer', '', False),
+    ('from numpy import model', '', True),
+])
+def test_the_rule_for_imports(files, loss, good):
+    sources = {'loss': loss, 'model': 'from .loss import l\nfrom .trainer import t'}
+    shelf = {'files': files, 'trainer': 'from .files import f'}
+    found = import_cycle([list(sources), list(shelf)], sources | shelf)
+    assert (found == []) == good

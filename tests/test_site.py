@@ -1,18 +1,25 @@
 """The documentation site as a reader gets it: built once, crawled, and opened in a browser where there is one."""
 import ast, functools, http.server, json, os, re, shutil, subprocess, sys, threading
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import nbformat, pytest, yaml
 from browser import CHROMIUM, Browser
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT/'tools'))
-from crawl import addresses, base_of, broken, crawl, soup, summary
+from conftest import NOTEBOOKS, ROOT, SECTIONS
 
 QUARTO = ROOT/'tools/quarto_fallback/quarto'
-NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'), key=lambda p: (p.stem!='index', p.name))
-PAGES = [re.sub(r'^\d+[a-z]?_', '', nb.stem) + '.html' for nb in NOTEBOOKS]
+sys.path[:0] = [str(ROOT/'tools'), str(QUARTO.parent)]
+from crawl import addresses, base_of, broken, crawl, soup, summary
+from render import relative
+
+
+def page_of(notebook):
+    "Its address within the site."
+    built = notebook.with_name(re.sub(r'^\d+[a-z]?_', '', notebook.stem) + '.html')
+    return built.relative_to(ROOT/'nbs').as_posix()
+
+
+PAGES = [page_of(notebook) for notebook in NOTEBOOKS]
 BASE = base_of(ROOT/'settings.ini')
 pytestmark = pytest.mark.xdist_group('site')  # one worker builds it once
 
@@ -20,8 +27,8 @@ pytestmark = pytest.mark.xdist_group('site')  # one worker builds it once
 def sources(root):
     return {
         p: p.read_bytes()
-        for folder in ('nbs', 'emotion_detection', 'tools')
-        for p in sorted((root / folder).glob('*.*'))
+        for pattern in ('nbs/**/*.*', 'emotion_detection/*.*', 'tools/*.*')
+        for p in sorted(root.glob(pattern))
         if p.is_file()
     }
 
@@ -135,17 +142,32 @@ def test_opening(notebook):
     )
 
 
-@pytest.mark.parametrize('notebook,then', list(zip(NOTEBOOKS, [*NOTEBOOKS[1:], NOTEBOOKS[0]])), ids=PAGES)
-def test_next(notebook, then):
-    "A page ends with why to go on; the last one leads back to the first."
-    assert re.match(
-        r'\*\*Next\*\* .*\]\(' + re.escape(then.name) + r'\)[:,] \S.+', markdown_cells(notebook)[-1]
+BOOK = [*SECTIONS[''], *SECTIONS['The series'], *SECTIONS['Guides']]  # read from start to end
+
+
+def may_follow(notebook):
+    "Pages that a page may lead to: the next one of the book, or from a shelf its neighbor or back to the book."
+    if notebook in BOOK:
+        return [BOOK[(BOOK.index(notebook) + 1) % len(BOOK)]]
+    shelf = next(pages for pages in SECTIONS.values() if notebook in pages)
+    at = shelf.index(notebook) + 1
+    return BOOK + shelf[at:at + 1]
+
+
+@pytest.mark.parametrize('notebook', NOTEBOOKS, ids=PAGES)
+def test_next(notebook):
+    "A page ends with where to go on, and why; the last one of the book leads back to the first."
+    found = re.match(
+        r'\*\*Next\*\* \[[^]]+\]\(([^)#]+)\)[:,] \S.+', markdown_cells(notebook)[-1]
     )
+    assert found
+    assert (notebook.parent/found[1]).resolve() in may_follow(notebook)
 
 
 def test_footer_leads_on(site):
     for page,then in zip(PAGES[:-1], PAGES[1:]):
-        assert soup(site/page).select_one('.md-footer__link--next')['href']==then
+        link = soup(site/page).select_one('.md-footer__link--next')['href']
+        assert urljoin(page, link) == then
     # what Quarto calls it
     assert yaml.safe_load((ROOT/'_quarto.yml').read_text())['website']['page-navigation'] is True
 
@@ -167,7 +189,7 @@ def test_exercises(site, stem):
 def test_command_reference_is_current():
     "The stored tables hold what the parser takes now."
     from emotion_detection.cli import build_parser
-    cells = nbformat.read(ROOT/'nbs/08a_command.ipynb', 4).cells
+    cells = nbformat.read(ROOT/'nbs/reference/command.ipynb', 4).cells
     shown = '\n'.join(
         o.data['text/markdown']
         for c in cells
@@ -179,20 +201,20 @@ def test_command_reference_is_current():
         a for a in build_parser()._actions if hasattr(a, 'choices') and isinstance(a.choices, dict)
     ).choices
     assert re.findall(r'^### `emotion (\w+)`', shown, re.M) == list(commands), (
-        'run tools/run_notebooks.py nbs/08a_command.ipynb'
+        'run tools/run_notebooks.py nbs/reference/command.ipynb'
     )
     for name,parser in commands.items():
         part = shown.partition(f'### `emotion {name}`')[2].partition('\n### ')[0]
         assert re.findall(r'^\| `(\S+?)`', part, re.M) == [
             (a.option_strings or [a.dest])[0] for a in parser._actions if a.dest != 'help'
-        ], 'run tools/run_notebooks.py nbs/08a_command.ipynb'
+        ], 'run tools/run_notebooks.py nbs/reference/command.ipynb'
 
 
 def test_examples_are_shown_as_they_are():
     "The deployment page holds the files of examples/chatbot."
     shown = [
         o.data['text/markdown']
-        for c in nbformat.read(ROOT / 'nbs/09_deployment.ipynb', 4).cells
+        for c in nbformat.read(ROOT / 'nbs/guides/deployment.ipynb', 4).cells
         if c.cell_type == 'code'
         for o in c.outputs
         if 'text/markdown' in o.get('data', {})
@@ -200,7 +222,7 @@ def test_examples_are_shown_as_they_are():
     for file in (ROOT/'examples/chatbot').iterdir():
         if file.is_file():
             assert any(file.read_text('utf8') in text for text in shown), (
-                f'run tools/run_notebooks.py nbs/09_deployment.ipynb: {file.name} has changed'
+                f'run tools/run_notebooks.py nbs/guides/deployment.ipynb: {file.name} has changed'
             )
 
 
@@ -235,7 +257,7 @@ def test_figures_are_shown(site, notebook, page):
 
 def test_search_knows_the_words(site):
     docs = json.loads((site/'search/search_index.json').read_text('utf8'))['docs']
-    assert any('normalise' in d['text'] and d['location'].startswith('text.html') for d in docs)
+    assert any('normalise' in d['text'] and d['location'].startswith('reference/text.html') for d in docs)
 
 
 @pytest.mark.parametrize('root', ['rendered', 'committed'])
@@ -321,6 +343,31 @@ def test_quarto_markup(tmp_path):
     assert not re.search('hidden|absent', page.text)
 
 
+@pytest.mark.parametrize('here, link, wanted', [
+    ('.', 'reference/text.ipynb#x', 'reference/text.md#x'),
+    ('.', 'https://example.org/x/', 'index.md'),
+    ('reference', 'https://example.org/x/', '../index.md'),
+    ('reference', '../01_loss.ipynb', '../loss.md'),
+    ('reference', 'https://example.org/x/loss.html#y', '../loss.md#y'),
+    ('reference', 'https://example.org/x/reference/text.html', 'text.md'),
+    ('reference', './text.ipynb', 'text.md'),
+    ('guides', '../live/live.css', '../live/live.css'),
+    ('guides', 'gone.ipynb', 'gone.ipynb'),
+    ('guides', 'https://example.com/a/../b', 'https://example.com/a/../b'),
+    ('guides', 'mailto:a@example.com', 'mailto:a@example.com'),
+])
+def test_links_between_folders(here, link, wanted):
+    "Links to pages become links to their Markdown; other files keep their place, other sites are left alone."
+    pages = {
+        '.': 'index.md',
+        '01_loss.ipynb': 'loss.md',
+        'loss.html': 'loss.md',
+        'reference/text.ipynb': 'reference/text.md',
+        'reference/text.html': 'reference/text.md',
+    }
+    assert relative(link, here, pages, 'https://example.org/x/') == wanted
+
+
 def test_dead_link_fails_in_one_line(tmp_path):
     done = render(tmp_path, nbformat.v4.new_markdown_cell('[gone](09_gone.ipynb)'))
     assert done.returncode==1 and '09_gone.ipynb' in done.stderr and done.stderr.count('\n')==1
@@ -358,6 +405,19 @@ def test_page_opens(browser, url, page):
         and browser.js('document.title')
         and browser.js('document.querySelector("h1").innerText')
     )
+
+
+OPEN = """Array.from(
+  document.querySelectorAll('.md-nav--primary > ul > li.md-nav__item--nested > nav'),
+  part => getComputedStyle(part).visibility === 'visible')"""
+
+
+@pytest.mark.parametrize('page, section', [('index.html', None), ('loss.html', None), ('guides/try_it.html', 'Guides'), ('reference/text.html', 'Reference'), ('measured/recipe.html', 'Measured')])
+def test_shelves_are_folded(browser, url, page, section):
+    "The sidebar shows the series on every page, and of the shelves the one that the page stands on."
+    browser.open(url + page)
+    names = [name for name in SECTIONS if name]
+    assert browser.js(OPEN) == [name in ('The series', section) for name in names]
 
 
 @pytest.mark.parametrize('page', PAGES)
@@ -402,7 +462,7 @@ def dim(found):
 
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
-@pytest.mark.parametrize('page', ['index.html', 'loss.html', 'evaluation.html', 'predict.html', 'quantization.html', 'command.html', 'deployment.html', 'own_data.html', '404.html'])
+@pytest.mark.parametrize('page', ['index.html', 'loss.html', 'evaluation.html', 'reference/predict.html', 'quantization.html', 'reference/command.html', 'guides/deployment.html', 'guides/own_data.html', '404.html'])
 def test_contrast(browser, url, page, scheme):
     "All text that is visible stands out from what is under it as WCAG 2 asks for (AA): 4.5 to 1, 3 to 1 where it is large."
     browser.open(url + page, scheme=scheme)

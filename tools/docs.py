@@ -73,7 +73,7 @@ def main():
     subprocess.run(
         [sys.executable, 'tools/live/build.py', '_docs'], cwd=ROOT, env=environment(), check=True
     )
-    print(f'docs: {len(list((ROOT/"_docs").glob("*.html")))} pages in _docs/', file=sys.stderr)
+    print(f'docs: {len(list((ROOT/"_docs").rglob("*.html")))} pages in _docs/', file=sys.stderr)
     if check: sys.exit(subprocess.run([sys.executable, ROOT/'tools/crawl.py']).returncode)
 
 

@@ -1,6 +1,6 @@
 """Execute notebooks and save their outputs, which are the documentation: `python tools/run_notebooks.py nbs/01_loss.ipynb ...`
 
-Without names, all of `nbs/`. Cells with a flag of `tst_flags` in settings.ini (slow, net, gpu) keep their stored outputs
+Without names, all of `nbs/` and its shelves. Cells with a flag of `tst_flags` in settings.ini (slow, net, gpu) keep their stored outputs
 unless `--flags slow` asks for them. A notebook that fails is not saved. Afterwards run `nbdev_clean`.
 """
 import argparse, base64, io, os, subprocess, sys, time
@@ -58,6 +58,12 @@ def smaller(output):
     return output
 
 
+def all_notebooks(folder):
+    "Every notebook, `index` last: it shows what other pages have stored."
+    from nbdev.doclinks import nbglob
+    return sorted(nbglob(folder, as_path=True), key=lambda path: (path.stem == 'index', path))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('notebooks', nargs='*', type=Path, default=None)
@@ -66,7 +72,7 @@ def main():
     )
     args = parser.parse_args()
     root = Path(__file__).resolve().parents[1]
-    notebooks = [p.resolve() for p in args.notebooks] or sorted((root/'nbs').glob('*.ipynb'))
+    notebooks = [p.resolve() for p in args.notebooks] or all_notebooks(root/'nbs')
     if len(notebooks) == 1: return execute(notebooks[0], args.flags)
     for nb in notebooks:  # a fresh process each, so that none leans on another's state
         start = time.time()

@@ -3,6 +3,7 @@ import re
 from html import escape, unescape
 from latex2mathml.converter import convert
 
+_SECTION = re.compile(r'<li class="md-nav__item( md-nav__item--active)? md-nav__item--nested">')
 _MATHS = re.compile(r'<(span|div) class="arithmatex">\\[([](.*?)\\[])]</\1>', re.S)
 
 
@@ -27,3 +28,9 @@ def on_config(config): config.mdx_configs['toc']['slugify'] = anchor
 
 
 def on_page_content(content, **kwargs): return _MATHS.sub(mathml, content)
+
+
+def on_post_page(output, **kwargs):
+    "The first section of the sidebar is the series and always open; the theme folds the others."
+    opened = r'<li class="md-nav__item\1 md-nav__item--section md-nav__item--nested">'
+    return _SECTION.sub(opened, output, count=1)

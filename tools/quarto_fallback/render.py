@@ -1,6 +1,7 @@
 "The notebooks that nbdev has processed, as a site (nbconvert, then mkdocs) or as a README (nbconvert)."
-import ast, re, shutil, subprocess, sys, tempfile
+import ast, posixpath, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import nbformat, yaml
 from nbconvert import MarkdownExporter
@@ -18,7 +19,7 @@ CALLOUTS = {
     'important': 'info',
 }
 FEATURES = [
-    'navigation.footer', 'navigation.sections', 'navigation.top', 'toc.follow',
+    'navigation.footer', 'navigation.top', 'toc.follow',
     'content.code.copy', 'search.highlight', 'search.suggest',
 ]
 PALETTE = [  # as the system has it, until the reader chooses
@@ -204,14 +205,21 @@ def readme(folder, notebook, name):
     write_files(out, files | {name: f"# {meta['title']}\n\n{lead}{text.strip()}\n".encode()})
 
 
-def page(path, pages, address):
+def relative(link, here, pages, address):
+    "A link of a page in the folder `here`, to one of `pages` or to another file of the site, as mkdocs wants it."
+    parts = urlsplit(link)
+    if not link.startswith(address) and (parts.scheme or parts.netloc): return link
+    target, mark, anchor = link.removeprefix(address).partition('#')
+    if not link.startswith(address): target = posixpath.join(here, target)
+    target = posixpath.normpath(target)
+    return posixpath.relpath(pages.get(target, target), here) + mark + anchor
+
+
+def page(path, here, pages, address):
     "The Markdown page of a notebook, and its figures."
     nb, meta = load(path)
     stem = Path(meta['output-file']).stem
-    def inside(m):
-        target, _, anchor = m[2].removeprefix(address).partition('#')
-        target = pages.get(target.removeprefix('./'), target)
-        return m[1] + (f'{target}#{anchor}' if anchor else target)
+    def inside(m): return m[1] + relative(m[2], here, pages, address)
     text, files = to_markdown(nb, stem, site=True)
     text = by_line(text, lambda line: _LINK.sub(inside, div(line)), unlinked)
     head = yaml.safe_dump(
@@ -260,11 +268,12 @@ def site(folder):
     "Render every notebook of `folder` into the site's output folder."
     conf = project(folder)
     address = conf['website']['site-url'] + '/'
-    notebooks = sorted(folder.glob('*.ipynb'))
-    stems = {nb.name: Path(load(nb)[1]['output-file']).stem for nb in notebooks}
-    pages = {name: f'{stem}.md' for nb, stem in stems.items() for name in (nb, f'{stem}.html')} | {
-        '': 'index.md'
-    }
+    notebooks = sorted(folder.rglob('*.ipynb'))
+    pages = {'.': 'index.md'}
+    for nb in notebooks:
+        name = nb.relative_to(folder)
+        built = name.with_name(load(nb)[1]['output-file'])
+        pages[name.as_posix()] = pages[built.as_posix()] = built.with_suffix('.md').as_posix()
     with tempfile.TemporaryDirectory() as tmp:
         docs, built, config = (Path(tmp)/name for name in ('docs', 'site', 'mkdocs.yml'))
         shutil.copytree(
@@ -273,7 +282,9 @@ def site(folder):
             ignore=shutil.ignore_patterns('*.ipynb', '*.yml', '*.bak', '*.log', '_*', '.*'),
         )
         shutil.copy(HERE/'material.css', docs)
-        for nb in notebooks: write_files(docs, page(nb, pages, address))
+        for nb in notebooks:
+            here = nb.parent.relative_to(folder)
+            write_files(docs/here, page(nb, here.as_posix(), pages, address))
         config.write_text(yaml.safe_dump(mkdocs_config(conf, pages, docs)), 'utf8')
         command = [sys.executable, '-m', 'mkdocs', 'build', '--strict', '-f', config, '-d', built]
         done = subprocess.run(command, capture_output=True, text=True)
