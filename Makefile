@@ -1,12 +1,15 @@
 # `make demo` shows the project at work, `make test` runs all its tests. Both install into .venv first, pinned; nothing else is touched.
+# `make model FROM=outputs/small/int8` puts a finished model into the package.
 PYTHON ?= python3
 VENV ?= .venv
 PY = $(VENV)/bin/python
 PYTEST_ARGS ?=
 
-.PHONY: demo test setup docs notebooks readme clean
+.PHONY: demo test setup docs notebooks readme model clean
 
+# First the model of the package answers, then one is trained from the bundled samples.
 demo: setup
+	$(VENV)/bin/emotion predict "Thank you so much, this made my day!" "I am so angry right now" "Wait, what? Really?" "Cảm ơn bạn nhiều!" "Tức quá đi mất" "Mai họp lúc chín giờ."
 	$(VENV)/bin/emotion train --config quickstart --output_dir outputs
 	$(VENV)/bin/emotion predict --model_path outputs/int8 --onnx --text "Cảm ơn bạn nhiều!" --text "I am so angry right now" --text "Ủa thật hả?" --text "The meeting is at nine."
 
@@ -21,6 +24,11 @@ notebooks: setup
 	$(PY) tools/run_notebooks.py
 	$(VENV)/bin/nbdev_clean
 	$(VENV)/bin/nbdev_export
+
+# ENCODER is the folder of tools/make_encoder.py that training started from, REPORT what `emotion evaluate --cards` wrote.
+model: setup
+	$(if $(FROM),,$(error name the INT8 folder, as in: make model FROM=outputs/small/int8))
+	$(PY) tools/make_model.py "$(FROM)" $(if $(ENCODER),--encoder "$(ENCODER)") $(if $(REPORT),--report "$(REPORT)")
 
 setup: $(VENV)/ready
 

@@ -16,7 +16,7 @@ setup(
     long_description=(here/'README.md').read_text(encoding='utf8'), long_description_content_type='text/markdown',
     author=cfg['author'], author_email=cfg['author_email'], url=cfg['git_url'], license='Apache-2.0',
     python_requires=f">={cfg['min_python']}", packages=find_packages(include=['emotion_detection*']),
-    package_data={'emotion_detection': ['configs/*.yaml', 'samples/*.csv', 'samples/*.md', 'suite/*.yaml']},
+    package_data={'emotion_detection': ['configs/*.yaml', 'samples/*.csv', 'samples/*.md', 'suite/*.yaml', 'model/*', 'model/onnx/*']},
     install_requires=cfg['requirements'].split(), extras_require=extras,
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['emotion_detection=emotion_detection._modidx:d']},
     classifiers=['Development Status :: 3 - Alpha', 'Intended Audience :: Developers', 'Natural Language :: English',

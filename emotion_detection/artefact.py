@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MANIFEST', 'FORMAT', 'CANARY', 'CANARY_TEXTS', 'HeldFile', 'Snapshot', 'as_snapshot', 'is_hidden', 'versions',
            'listed_files', 'write_manifest', 'read_manifest', 'update_manifest', 'check_sizes', 'check_hashes',
-           'check_files', 'write_canary', 'read_canary', 'read_tensors']
+           'check_files', 'packaged_model', 'write_canary', 'read_canary', 'read_tensors']
 
 # %% ../nbs/reference/artefact.ipynb #3d4914e4
 import hashlib
@@ -16,9 +16,9 @@ import platform
 import struct
 import unicodedata
 from collections.abc import Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Lock
+import emotion_detection
 from fastcore.basics import patch
 from .data_mapping import LABELS
 from emotion_detection.files import (
@@ -28,7 +28,7 @@ from emotion_detection.files import (
 from .text import NORMALISER_VERSION
 
 # %% ../nbs/reference/artefact.ipynb #f1697b79
-from .files import is_there, note_made, unreadable, user_path
+from .files import Unreadable, is_there, note_made, unreadable, user_path
 
 # %% ../nbs/reference/artefact.ipynb #c2b8d1e3
 def _marks(found):
@@ -181,6 +181,7 @@ def versions(
     *packages:str,
 )->dict[str,str]: # Package to version; those that are not installed are left out
     "What something was made with."
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, rarely needed
     found = {'python': platform.python_version()}
     for p in packages:
         try: found[p] = version(p)
@@ -301,6 +302,20 @@ def check_files(
     check_sizes(files, manifest)
     check_hashes(files, manifest)
     return manifest
+
+# %% ../nbs/reference/artefact.ipynb #7714fca1
+def packaged_model()->Path: # `InputError` when this installation lacks it, or one of its files
+    "The folder of the model that comes with this package."
+    folder = Path(emotion_detection.__file__).parent/'model'
+    try: check_sizes(folder, read_manifest(folder))
+    except Unreadable: raise
+    except InputError as e:
+        reason = str(e).partition(';')[0]
+        raise InputError(
+            f"this installation of emotion_detection has no model of its own to use ({reason}); "
+            "install it again, or name a model folder with --model_path"
+        ) from None
+    return folder
 
 # %% ../nbs/reference/artefact.ipynb #68eb2d34
 CANARY = 'canary.json'

@@ -16,7 +16,7 @@ from .data_mapping import LABELS, LANGUAGES, language_name
 from emotion_detection.files import (
     InputError, folder_mb, read_json, require, require_files, write_text,
 )
-from .licenses import data_licenses, hub_license, license_id
+from .licenses import data_licenses, hub_license, license_id, use_words
 from .metrics import f1_name
 from .page import cell_text, interval_text, markdown_table, rate_text
 from .runtime import find_onnx
@@ -259,26 +259,29 @@ Texts of more than {max_length} tokens are cut, or read in windows (`long='windo
 **Limits.** Four labels hide much: `surprise` holds curiosity, `negative` holds confusion and grief alike. Irony, dialects and words newer than the training texts are risks that the tables here do not cover. Scores of one source of texts do not carry over to another.
 """
 
+def _our_lines(where, repo_id, packaged):
+    "The lines of Python that ask the model"
+    opened = '' if packaged else f"'{where}'"
+    lines = ['from emotion_detection.predict import EmotionPredictor', '']
+    if repo_id:
+        lines.insert(0, 'from huggingface_hub import snapshot_download')
+        opened = f"snapshot_download('{repo_id}')"
+    return '\n'.join([*lines, f"EmotionPredictor({opened})('Cảm ơn bạn nhiều!')"])
+
 def use_part(
     facts:dict, # From `folder_facts`
     repo_id:str|None=None, # `owner/name` on the Hub; default: a local folder
+    packaged:bool=False, # The model that comes with the package, which needs no folder
 )->str: # Markdown
     "How to run it, what it is for, what it is not for."
     where = repo_id or f"path/to/{facts['name']}"
-    ours = [
-        'from emotion_detection.predict import EmotionPredictor',
-        '',
-        f"EmotionPredictor('{where}')('Cảm ơn bạn nhiều!')",
-    ]
-    if repo_id:
-        ours.insert(0, 'from huggingface_hub import snapshot_download')
-        ours[-1] = f"EmotionPredictor(snapshot_download('{repo_id}'))('Cảm ơn bạn nhiều!')"
+    ours = _our_lines(where, repo_id, packaged)
     other = f"classify = pipeline('text-classification', '{where}', top_k=None, truncation=True)"
     if facts['graph']:
         folder, _, file = facts['graph'].rpartition('/')
         names = f"subfolder='{folder}', file_name='{file}'"
         other = f"model = ORTModelForSequenceClassification.from_pretrained('{where}', {names})"
-    return _USE.format(ours='\n'.join(ours), other=other, max_length=facts['max_length'])
+    return _USE.format(ours=ours, other=other, max_length=facts['max_length'])
 
 # %% ../nbs/reference/card.ipynb #f64f9eec
 def _quantized(quantization):
@@ -324,12 +327,23 @@ def origin_part(
 from .files import check_ours, note_made, user_path
 
 # %% ../nbs/reference/card.ipynb #bd3672dd
+def _head_part(title, licenses, credits):
+    "Title, license and what the model does"
+    labels = ', '.join(f'`{label}`' for label in LABELS[:-1])
+    whom = ' Whom to credit, and the licenses in full: `LICENSES.md`.' if credits else ''
+    return (
+        f"# {title}\n\n**Training {cell_text(use_words(licenses), 400)}.**{whom}\n\n"
+        f"Emotion of short texts in English and Vietnamese: {labels} or `{LABELS[-1]}`. This card was "
+        "written by emotion_detection from measured results; every number in it comes from a file.\n"
+    )
+
 def model_card(
     folder:str|os.PathLike, # Model folder
     report:dict|None=None, # `report.json` of an evaluation that has this folder among its models
     behaviour:dict|None=None, # `behaviour.json` of a run of the suite
     name:str|None=None, # The model's in both; default: the folder's
     repo_id:str|None=None, # `owner/name` on the Hub
+    packaged:bool=False, # See `use_part`; the card then has the package's name
 )->str: # Markdown with the Hub's header
     "A model card of what was measured."
     facts = folder_facts(folder)
@@ -340,15 +354,14 @@ def model_card(
         raise InputError(
             f"the report is about {', '.join(models)}, not about {name}; evaluate the folder first"
         )
+    if packaged: facts['name'] = 'emotion_detection'
     title = (repo_id or facts['name']).split('/')[-1]
-    labels = ', '.join(f'`{label}`' for label in LABELS[:-1])
     parts = [
-        f"# {title}\n\nEmotion of short texts in English and Vietnamese: {labels} or `{LABELS[-1]}`. This card was "
-        "written by emotion_detection from measured results; every number in it comes from a file.\n",
+        _head_part(title, facts['licences'], (user_path(folder)/'LICENSES.md').is_file()),
         results_part(entry, report),
         calibration_part(facts),
         behaviour_part(behaviour, name),
-        use_part(facts, repo_id),
+        use_part(facts, repo_id, packaged),
         origin_part(facts),
     ]
     return f"---\n{card_header(facts, entry, report).to_yaml()}\n---\n\n" + '\n'.join(parts)
@@ -360,10 +373,11 @@ def write_card(
     report:dict|None=None, # See `model_card`
     behaviour:dict|None=None, # See `model_card`
     name:str|None=None, # See `model_card`
+    packaged:bool=False, # See `use_part`
 )->Path: # `README.md`
     "Put a model card into a folder. A manifest does not list it, so the folder stays what it was."
     folder = user_path(folder)
     check_ours(folder, 'README.md')
-    write_text(folder/'README.md', model_card(folder, report, behaviour, name))
+    write_text(folder/'README.md', model_card(folder, report, behaviour, name, packaged=packaged))
     note_made(folder, 'README.md', begin=True)
     return folder/'README.md'

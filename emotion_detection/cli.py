@@ -23,13 +23,12 @@ import os
 import signal
 import stat
 import sys
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from tqdm.auto import tqdm
 from . import __version__
+from .artefact import packaged_model
 from .data_mapping import LABELS
 from .files import GateError, InputError, require
 from .licenses import license_notes
@@ -214,6 +213,7 @@ def flat(
 
 def _csv_lines(answers, file):
     "Write answers as csv; they wait in a nameless file until all columns are known"
+    import tempfile
     columns = {}
     with tempfile.TemporaryFile('w+', encoding='utf8', dir=Path(file.name).parent) as aside:
         for answer in answers:
@@ -371,18 +371,20 @@ def hide_token(
 # %% ../nbs/reference/cli.ipynb #b217d406
 def predict_rows(args)->tuple[Rows,bool]: # The rows, and whether they come in one by one
     "The texts that the arguments name."
-    if not args.text and not args.input:
+    texts = args.texts + args.text
+    if not texts and not args.input:
         if not waiting_input():
             raise InputError(
-                "give texts with --text, a file with --input, or lines on standard input"
+                'there is no text; give one, as in emotion predict "Thank you!", a file with '
+                "--input, or lines on standard input"
             )
         args.input = '-'
-    if not all(text.strip() for text in args.text):
-        raise InputError("--text is empty; give a text to classify")
-    given = [(n, {'text': as_utf8(text)}) for n,text in enumerate(args.text, 1)]
+    if not all(text.strip() for text in texts):
+        raise InputError("a text is empty; give a text to classify")
+    given = [(n, {'text': as_utf8(text)}) for n,text in enumerate(texts, 1)]
     skip = args.on_error == 'skip'
     if not args.input:
-        return Rows(given, '--text', skip), False
+        return Rows(given, 'the arguments', skip), False
     source, kind, one_by_one = open_input(args.input, args.input_format)
     name = 'standard input' if args.input == '-' else args.input
     rows = itertools.chain(given, read_rows(source, kind, ('text',), skip=True))
@@ -414,7 +416,7 @@ def sensible_threads(
 
 # %% ../nbs/reference/cli.ipynb #5bfd4637
 def cmd_predict(args):
-    "Answer texts."
+    "Answer texts, given as arguments, in a file or on standard input."
     if args.export: return export_folder(args)
     if args.output:
         check_file(
@@ -433,16 +435,28 @@ def cmd_predict(args):
     )
     for note in license_notes(predictor.licences):
         print(f'note: {note}', file=sys.stderr)
-    hidden = True if args.quiet or not args.input else None  # None: only on a terminal
-    texts = tqdm(rows.texts(), desc='predict', unit=' texts', file=sys.stderr, disable=hidden)
-    # the same answers, each as soon as its text is there
-    at_once = one_by_one and not args.output and args.mode == 'deterministic'
-    answers = rows.answered(map(predictor, texts) if at_once else predictor.stream(texts))
+    answers = rows.answered(_answers(args, rows, predictor, one_by_one))
     if args.output:
         n = write_answers(answers, Path(args.output))
         print(f"{n} row{'s' * (n != 1)} in {args.output}", file=sys.stderr)
     else:
         show_answers(answers, args.json)
+    _say_about(args, rows)
+
+def _answers(args, rows, predictor, one_by_one):
+    "Answers to texts: the same ones, each as soon as its text is there, or many at a time"
+    texts = rows.texts() if args.quiet or not args.input else _with_bar(rows.texts())
+    few = one_by_one or not args.input
+    at_once = few and not args.output and args.mode == 'deterministic'
+    return map(predictor, texts) if at_once else predictor.stream(texts)
+
+def _with_bar(texts):
+    "Show progress on a terminal"
+    from tqdm.auto import tqdm
+    return tqdm(texts, desc='predict', unit=' texts', file=sys.stderr, disable=None)
+
+def _say_about(args, rows):
+    "What happened to the columns and rows of the input"
     if args.output or args.json:
         for name,new in rows.renamed.items():
             print(f'note: {name!r} of the input is {new!r} in the output', file=sys.stderr)
@@ -489,6 +503,8 @@ def printable(
 # %% ../nbs/reference/cli.ipynb #35c1322c
 def export_folder(args):
     "PyTorch folder to `onnx/`, `int8/` and `int8_trimmed/` beside it, by a configuration."
+    if not args.model_path:
+        raise InputError("--export needs the PyTorch folder to export; name it with --model_path")
     require('torch', 'train', 'the export')
     from emotion_detection.config import load_config
     from emotion_detection.pipeline import export_all, exported_folders
@@ -692,7 +708,7 @@ def _bench_predict(args):
     folders = (
         full_size_folders(args.full_size, bench_texts(10_000, ('train',)))
         if args.full_size
-        else forms_of(args.model_path or ['outputs'])
+        else forms_of(args.model_path or [packaged_model()])
     )
     table = bench_predict(folders, args.comments, rounds=args.rounds or 5)
     return table, table.attrs['machine']
@@ -701,12 +717,13 @@ def _bench_predict(args):
 def cmd_doctor(args):
     "Look at this machine and a model folder: processor, threads, versions, every file, every canary text."
     from emotion_detection.doctor import examine, machine_facts, report_lines
+    folder = args.model_path or packaged_model()
     machine = machine_facts()
-    checks = examine(args.model_path) if args.model_path else []
+    checks = examine(folder)
     if args.json: print_json({'machine': machine, 'checks': checks})
     else: print(report_lines(machine, checks))
     if wrong := [c['check'] for c in checks if not c['ok']]:
-        raise GateError(f"{args.model_path} is not well: {', '.join(wrong)}")
+        raise GateError(f"{folder} is not well: {', '.join(wrong)}")
 
 def cmd_push(args):
     "Publish a model folder on the Hugging Face Hub, if the licences of its training data allow it."
@@ -768,6 +785,8 @@ _TOKEN_HELP = (
 )
 
 # %% ../nbs/reference/cli.ipynb #addb7b20
+_PACKAGED = 'model folder (default: the model that comes with the package)'
+
 def _config_arguments(p, required=True):
     p.add_argument(
         '--config',
@@ -813,7 +832,7 @@ def build_parser()->argparse.ArgumentParser:
         action='store_true',
         help='go on where an interrupted run stopped, to the very same weights',
     )
-    _predict_arguments(add('predict', cmd_predict, config=False, json=True))
+    _predict_arguments(add('predict', cmd_predict, config=False, model=None, json=True))
     add('export', cmd_export, config=False, output={'required': True})
     add('quantize', cmd_quantize, config=False, output={'required': True}, model='--onnx_path')
     add('trim', cmd_trim, config=False, output={'required': True}).add_argument(
@@ -830,7 +849,7 @@ def build_parser()->argparse.ArgumentParser:
     )
     add('data', cmd_data, config=True, output={'default': None}, model=None, json=True)
     add('doctor', cmd_doctor, model=None, json=True).add_argument(
-        '--model_path', metavar='DIR', help='model folder'
+        '--model_path', metavar='DIR', help=_PACKAGED
     )
     _bench_arguments(add('bench', cmd_bench, config=False, model=None, json=True))
     push = add('push', cmd_push)
@@ -867,7 +886,10 @@ def _bench_arguments(p):
         action='append',
         default=[],
         metavar='DIR',
-        help='predict: model folder, or a folder of them; may be repeated (default: outputs)',
+        help=(
+            'predict: model folder, or a folder of them such as outputs; may be repeated '
+            '(default: the model that comes with the package)'
+        ),
     )
     p.add_argument(
         '--full_size',
@@ -959,10 +981,17 @@ def _evaluate_arguments(p):
 # %% ../nbs/reference/cli.ipynb #309532ae
 def _predict_arguments(p):
     p.add_argument(
+        'texts',
+        nargs='*',
+        metavar='TEXT',
+        help='a text; one that starts with a dash comes after --, as in: emotion predict -- -_-',
+    )
+    p.add_argument('--model_path', metavar='DIR', help=_PACKAGED)
+    p.add_argument(
         '--onnx', action='store_true', help='the folder must be ONNX (default: whichever it is)'
     )
     p.add_argument(
-        '--text', action='append', default=[], metavar='T', help='a text; may be repeated'
+        '--text', action='append', default=[], metavar='T', help='the same; may be repeated'
     )
     p.add_argument(
         '--input',
@@ -1132,7 +1161,7 @@ def run_command(
 def _parse_and_run(argv, args):
     parser = build_parser()
     try:
-        parser.parse_args(join_texts(argv, parser), args)
+        _parse(argv, parser, args)
         if args.command is None:
             parser.print_help()
         else:
@@ -1143,6 +1172,18 @@ def _parse_and_run(argv, args):
     finally:
         _flush_stdout()
     return 0
+
+def _parse(argv, parser, args):
+    "Read the arguments; texts may stand between options"
+    rest = parser.parse_known_args(join_texts(argv, parser), args)[1]
+    if not rest:
+        return
+    takes_texts = args.command == 'predict'
+    if takes_texts and not any(word.startswith('-') for word in rest):
+        args.texts += rest
+        return
+    hint = ' (a text that starts with a dash comes after --)' if takes_texts else ''
+    parser.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
 
 def _flush_stdout():
     "Now, while there are words for a full disk: at exit Python has only a traceback"

@@ -17,6 +17,7 @@ from emotion_detection.artefact import (
     check_hashes, check_sizes, read_manifest, read_tensors, versions,
 )
 from .files import InputError, folder_mb, read_json, refuse_pointers, require_files
+from .licenses import use_words
 from .predict import EmotionPredictor, find_model, judge_canary, load_tokenizer
 from .runtime import cpu_count, cpu_facts, cpu_quota
 
@@ -47,10 +48,7 @@ def _try(check, done):
 
 def _folder_words(m):
     "A manifest in a line"
-    return (
-        f"{m['precision']}, {m['max_length']} tokens, data licensed "
-        f"{', '.join(m['licences']) or 'not stated'}"
-    )
+    return f"{m['precision']}, {m['max_length']} tokens, {use_words(m['licences'])}"
 
 def _canary_words(rows, allowed):
     "A canary that passed, in a line"

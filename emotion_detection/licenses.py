@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OPEN_LICENSES', 'BUNDLED_LICENSES', 'license_id', 'may_show', 'license_of', 'data_licenses', 'hub_license',
-           'license_notes', 'check_licenses']
+           'license_notes', 'use_words', 'check_licenses']
 
 # %% ../nbs/reference/licenses.ipynb #7c9f2c29
 import os
@@ -101,15 +101,27 @@ def hub_license(
     return ids.pop() if len(ids) == 1 else 'other'
 
 # %% ../nbs/reference/licenses.ipynb #eac81e53
+def _as_list(licenses):
+    "One statement or several, as a list"
+    return [licenses] if isinstance(licenses, str) else list(licenses or ())
+
 def license_notes(
     licenses:Iterable[str], # Of the folder that was opened
-)->list[str]: # Empty for CC0, which asks for nothing
-    "What to say about the training data when a model is opened."
-    licenses = [licenses] if isinstance(licenses, str) else list(licenses or ())
+)->list[str]: # Empty where all are open, such as CC0, CC BY and MIT
+    "What to say about the training data each time a model is opened: what restricts its use."
+    licenses = _as_list(licenses)
     if not licenses: return ['the model does not say what its training data are licensed under']
-    return [
-        f'training data licensed {words}' for words in licenses if license_id(words) != 'cc0-1.0'
-    ]
+    return [f'training data licensed {words}' for words in licenses if not license_id(words)]
+
+def use_words(
+    licenses:Iterable[str], # From `data_licenses`
+)->str: # Begins with `data licensed`, ends without a period
+    "May everybody use a model? For its card and for `emotion doctor`."
+    licenses = _as_list(licenses)
+    said = f"data licensed {', '.join(map(str, licenses)) or 'not stated'}"
+    if not licenses: return f'{said}: ask before you use the model'
+    if all(map(license_id, licenses)): return f'{said}: free to use, commercially too'
+    return f'{said}: not free for every use'
 
 # %% ../nbs/reference/licenses.ipynb #bdd357ac
 _FORBIDS = re.compile(r'\b(no|not|non|only|nc|nd)\b|research|forbid|prohibit|restrict', re.I)
@@ -120,7 +132,7 @@ def check_licenses(
 ):
     "`InputError` with the license's words when the training data do not let a model be published."
     anyway = 'pass --i_have_rights if you may publish it all the same'
-    licenses = [licenses] if isinstance(licenses, str) else list(licenses or ())
+    licenses = _as_list(licenses)
     if not licenses:
         raise InputError(f"{what} does not say what its training data are licensed under; {anyway}")
     closed = [words for words in licenses if not license_id(words)]

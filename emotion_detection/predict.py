@@ -20,7 +20,8 @@ import numpy as np
 from fastcore.basics import patch
 from tokenizers import Encoding, Tokenizer
 from emotion_detection.artefact import (
-    MANIFEST, Snapshot, as_snapshot, check_hashes, check_sizes, read_canary, read_manifest,
+    MANIFEST, Snapshot, as_snapshot, check_hashes, check_sizes, packaged_model, read_canary,
+    read_manifest,
 )
 from .data_mapping import ID2LABEL, LABELS
 from .files import InputError, Unreadable, refuse_pointers, require, require_files
@@ -169,8 +170,9 @@ MODES, LONG = ('deterministic', 'throughput'), ('truncate', 'windows')
 class EmotionPredictor:
     "Answers for texts: `predictor(text)`, `predictor(list)`, `predictor(table)` or `predictor.stream(iterable)`. May be called from several threads."
     def __init__(self,
-        # Model folder; `InputError` when it is none, or a file is missing, damaged or of another model
-        folder:str|os.PathLike,
+        # Model folder; default: the model that comes with the package. `InputError` when it is none,
+        # or a file is missing, damaged or of another model
+        folder:str|os.PathLike|None=None,
         onnx:bool|None=None, # See `find_model`
         # For a text alone, and of many, texts at a time; default: the processors this process may use
         threads:int|None=None,
@@ -197,6 +199,8 @@ class EmotionPredictor:
             raise InputError(f"abstain_below is {abstain_below}; give a probability from 0 to 1")
         if threads is not None and threads < 1:
             raise InputError(f"threads is {threads}; give a number of at least 1, or leave it out")
+        self.from_package = folder is None
+        if self.from_package: folder = packaged_model()
         self.files = Snapshot(require_files(folder, 'config.json', 'tokenizer.json'))
         self.folder = self.files.folder
         refuse_pointers(self.folder)
@@ -434,15 +438,17 @@ def _opened(folder, options, marks):
     return EmotionPredictor(folder, **dict(options))
 
 def reopen_predictor(
-    folder:str,
+    folder:str|None, # `None`: the model of the package, which may lie elsewhere on another machine
     options:tuple[tuple], # Names and values
     sha256:str, # Of the model, see `EmotionPredictor.identity`
 )->EmotionPredictor: # The same one for every task of a process
     "What a pickled predictor becomes; `InputError` when the folder has changed."
-    predictor = _opened(folder, options, _file_marks(folder))
+    marks = _file_marks(packaged_model() if folder is None else folder)
+    predictor = _opened(folder, options, marks)
     if predictor.identity != sha256:
         raise InputError(
-            f"{folder} is not the model that was sent to this process: it has changed since"
+            f"{predictor.files} is not the model that was sent to this process: it has changed "
+            "since"
         )
     return predictor
 
@@ -459,7 +465,8 @@ def identity(self:EmotionPredictor)->str:
 @patch
 def __reduce__(self:EmotionPredictor):
     options = self.options | {'threads': self.options['threads'] or 1}
-    return reopen_predictor, (str(self.folder), tuple(options.items()), self.identity)
+    folder = None if self.from_package else str(self.folder)
+    return reopen_predictor, (folder, tuple(options.items()), self.identity)
 
 @patch
 def __copy__(self:EmotionPredictor): return self

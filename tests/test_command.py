@@ -201,7 +201,8 @@ def spoil(folder, tmp_path, change):
 
 BAD = {
     'blank text': (['predict', '--model_path', '{o}/int8', '--text', '  '], 'empty'),
-    'no text': (['predict', '--model_path', '{o}/int8'], '--text'),
+    'no text': (['predict', '--model_path', '{o}/int8'], 'there is no text'),
+    'export of nothing': (['predict', '--export'], 'name it with --model_path'),
     'missing file': (['predict', '--model_path', '{o}/int8', '--input', 'none.txt'], 'none.txt'),
     'no folder': (['predict', '--model_path', 'nowhere', '--text', 'hi'], 'nowhere'),
     'no model': (['predict', '--model_path', '.', '--text', 'hi'], 'not the folder of a model'),

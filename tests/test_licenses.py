@@ -4,6 +4,7 @@ import pytest
 from emotion_detection.files import InputError
 from emotion_detection.licenses import (
     BUNDLED_LICENSES, check_licenses, hub_license, license_id, license_notes, license_of, may_show,
+    use_words,
 )
 
 OPEN = {
@@ -57,9 +58,8 @@ def test_open(words):
         license_id(words) == OPEN[words] and may_show(words) and hub_license([words]) == OPEN[words]
     )
     check_licenses([words])
-    assert license_notes([words]) == (
-        [] if OPEN[words] == 'cc0-1.0' else [f'training data licensed {words}']
-    )
+    assert license_notes([words]) == []
+    assert use_words([words]) == f'data licensed {words}: free to use, commercially too'
 
 
 @pytest.mark.parametrize('words', CLOSED, ids=repr)
@@ -70,6 +70,7 @@ def test_closed(words):
     with pytest.raises(InputError, match='pass --i_have_rights'): check_licenses([words])
     with pytest.raises(InputError): check_licenses(['CC0 1.0', words])
     assert license_notes(['CC0 1.0', words]) == [f'training data licensed {words}']
+    assert use_words(['CC0 1.0', words]).endswith(': not free for every use')
 
 
 @pytest.mark.parametrize('licenses', [None, [], ()])
@@ -78,6 +79,7 @@ def test_silence(licenses):
         'the model does not say what its training data are licensed under'
     ]
     with pytest.raises(InputError, match='does not say'): check_licenses(licenses)
+    assert use_words(licenses) == 'data licensed not stated: ask before you use the model'
 
 
 @pytest.mark.parametrize('source, licence, found', [

@@ -1,5 +1,5 @@
 """The source distribution and the wheel, and the wheel alone in an empty environment."""
-import json, subprocess, sys, tarfile, zipfile
+import json, re, subprocess, sys, tarfile, zipfile
 from pathlib import Path
 import pytest
 from conftest import ENV, ROOT, copy_repository
@@ -37,6 +37,50 @@ def test_contents(dist):
     )
 
 
+def test_the_model_is_in_it(dist):
+    "All its files, with their sizes, and the wheel stays small."
+    wheel = next(dist.glob('*.whl'))
+    assert wheel.stat().st_size < 60e6
+    packed = {item.filename: item.file_size for item in zipfile.ZipFile(wheel).infolist()}
+    sdist = tarfile.open(next(dist.glob('*.tar.gz'))).getnames()
+    folder = ROOT/'emotion_detection/model'
+    listed = json.loads((folder/'manifest.json').read_text('utf8'))['files']
+    for name in ('manifest.json', 'README.md', *listed):
+        path = f'emotion_detection/model/{name}'
+        assert packed.get(path) == (folder/name).stat().st_size, name
+        assert any(n.endswith(path) for n in sdist), name
+
+
+def readme_lines():
+    "README's first lines of Python and what it says they print."
+    text = (ROOT/'README.md').read_text('utf8')
+    python = text.partition('```python')[2]
+    code, _, answer = ('```python' + python).partition('```text')
+    blocks = re.findall(r'```python\n(.*?)```', code, re.S)
+    return ''.join(blocks), without_scores(answer.partition('```')[0])
+
+
+def without_scores(lines):
+    "Labels and texts: the last digit of a score is another one on another processor."
+    return [re.sub(r'\d\.\d\d', '', line).split() for line in lines.strip().splitlines()]
+
+
+def answers_of_its_own(python, folder):
+    "The package without anything else: the command as README has it, and README's lines of Python."
+    folder.mkdir()
+    env = {k: v for k, v in ENV.items() if k != 'PYTHONPATH'}
+    run = {'env': env, 'cwd': folder, 'capture_output': True, 'text': True, 'check': True}
+    command = [python.with_name('emotion'), 'predict', 'Cảm ơn bạn nhiều!']
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, **run)
+    assert done.stdout.startswith('positive')
+    assert done.stderr == ''
+    code, answer = readme_lines()
+    assert 'EmotionPredictor()' in code
+    assert len(code.splitlines()) == 5
+    assert without_scores(subprocess.run([python, '-c', code], **run).stdout) == answer
+    assert list(folder.iterdir()) == []
+
+
 def test_wheel_predicts_in_an_empty_environment(dist, outputs, tmp_path):
     "Only the base requirements are there; no PyTorch, no transformers."
     subprocess.run([sys.executable, '-m', 'venv', '--without-pip', tmp_path/'venv'], check=True)
@@ -57,6 +101,7 @@ def test_wheel_predicts_in_an_empty_environment(dist, outputs, tmp_path):
         )
     }
     assert not installed & {'torch', 'transformers', 'datasets', 'nbdev'}
+    answers_of_its_own(python, tmp_path/'empty')
     command = [python.with_name('emotion'), 'predict', '--model_path']
     done = subprocess.run(
         [*command, outputs / 'int8', '--onnx', '--text', 'Cảm ơn bạn nhiều!', '--json'],
@@ -102,5 +147,5 @@ def test_wheel_predicts_in_an_empty_environment(dist, outputs, tmp_path):
     assert (
         done.returncode == 2
         and "pip install 'emotion_detection[train]'" in done.stderr
-        and list(tmp_path.iterdir()) == [tmp_path / 'venv']
+        and {p.name for p in tmp_path.iterdir()} == {'venv', 'empty'}
     )

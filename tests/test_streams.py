@@ -63,6 +63,12 @@ def objects(done):
     (['--text', '--'], '', ['--']),
     (['--text=--'], '', ['--']),
     (['--text', '-1', '--text=--json'], '', ['-1', '--json']),
+    (['một', 'hai'], '', ['một', 'hai']),
+    (['một', '--text', 'hai'], '', ['một', 'hai']),
+    (['một', '--quiet', 'hai'], '', ['một', 'hai']),
+    (['--', '-_-', '--json'], '', ['-_-', '--json']),
+    (['-1 điểm', '-1'], '', ['-1 điểm', '-1']),
+    (['first', '--input', '-'], 'second\n', ['first', 'second']),
 ])
 def test_where_texts_come_from(model, args, stdin, texts):
     assert [
@@ -241,7 +247,8 @@ def test_a_bad_row_after_thousands(model, tmp_path):
 @pytest.mark.parametrize('args, words', [
     (['--threads', '-1'], 'at least 1'), (['--threads', '0'], 'at least 1'), (['--threads', 'two'], 'whole number'),
     (['--abstain_below', '2'], 'from 0 to 1'), (['--abstain_below', 'nan'], 'from 0 to 1'),
-    (['--text', ''], '--text is empty'), (['--text', ' \t'], '--text is empty'), (['--text'], 'expected one argument'),
+    (['--text', ''], 'a text is empty'), (['--text', ' \t'], 'a text is empty'), (['--text'], 'expected one argument'),
+    ([''], 'a text is empty'), (['-_-'], 'a text that starts with a dash comes after --'),
     (['--input', '/nowhere/a.csv'], 'there is no file'), (['--input', '.'], 'is a folder'), (['--input_format', 'xls'], 'invalid choice'),
     (['--on_error', 'never'], 'invalid choice'), (['--model_path=--', '--text', 'hi'], 'no folder --'),
     (['--threads', '1.5'], 'whole number'), (['--threads', '9' * 5000], 'whole number'), (['--abstain_below', '-0.1'], 'from 0 to 1'),

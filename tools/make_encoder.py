@@ -227,17 +227,14 @@ def download(source, folder):
     return target
 
 
-ORIGIN = """# multilingual-e5-small
+NOTICE = """\
+The encoder is intfloat/multilingual-e5-small (Wang et al. 2024,
+arXiv:2402.05672), Copyright (c) 2023 Intfloat contributors, MIT licence."""
 
-Made by `tools/make_encoder.py` of emotion_detection. The encoder is intfloat/multilingual-e5-small (Wang et al. 2024,
-arXiv:2402.05672), Copyright (c) 2023 Intfloat contributors, MIT licence.
+COPY = """\
+The weights are a 4-bit copy put into 32-bit floats: they are near the original's, not equal to them."""
 
-{sources}
-
-The weights are a 4-bit copy put into 32-bit floats: they are near the original's, not equal to them.
-
-## MIT licence
-
+MIT = """\
 Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
 documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
 rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
@@ -251,15 +248,23 @@ OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR
 """
 
 
-def origin_text():
-    "Where everything comes from, for the folder's README.md."
+def sources_table():
+    "The packages and files that the encoder comes from, in Markdown."
     lines = ['| what | package | license | file | sha256 |', '|---|---|---|---|---|']
     for what, source in SOURCES.items():
         lines.append(
             f"| {what} | {source['package']} | {source['license']} | `{source['member']}` | "
             f"`{source['sha256']}` |"
         )
-    return ORIGIN.format(sources='\n'.join(lines))
+    return '\n'.join(lines)
+
+
+def origin_text():
+    "Where everything comes from, for the folder's README.md."
+    return (
+        f'# multilingual-e5-small\n\nMade by `tools/make_encoder.py` of emotion_detection. {NOTICE}\n\n'
+        f'{sources_table()}\n\n{COPY}\n\n## MIT licence\n\n{MIT}'
+    )
 
 
 def write_encoder(weights, tokenizer, folder):
