@@ -10,17 +10,13 @@ import numpy as np
 from scipy.linalg import cholesky
 from .smoothing import column_scales, round_activations
 
-# %% ../nbs/reference/rounding.ipynb #80e1b9c0
+# %% ../nbs/reference/rounding.ipynb #e2ebab84
 def channel_products(
     texts:list[np.ndarray], # Activations of each text, shape `(T, H)`
 )->np.ndarray: # Shape `(H, H)`
     "$X^\\top X$ over all tokens, of activations as dynamic INT8 sees them."
-    width = texts[0].shape[1]
-    total = np.zeros((width, width))
-    for x in texts:
-        seen = round_activations(x).astype(np.float64)
-        total += seen.T@seen
-    return total
+    seen = np.vstack([round_activations(x) for x in texts])
+    return (seen.T@seen).astype(np.float64)
 
 # %% ../nbs/reference/rounding.ipynb #e2936d27
 BLOCK = 128 # Rows between two updates of all later ones
