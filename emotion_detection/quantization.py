@@ -45,7 +45,7 @@ def calibration_texts(
         texts += [dm.train.text[i] for i in at[:len(dm.train)]]
     return [encoding.ids for encoding in folder_tokenizer(onnx_dir).encode_batch(texts)]
 
-# %% ../nbs/06_quantization.ipynb #8928f7a5
+# %% ../nbs/06_quantization.ipynb #37a8be80
 def _groups(names, size=4):
     "Activations of about one layer at a time, so that memory stays small"
     return [names[start:start + size] for start in range(0, len(names), size)]
@@ -57,8 +57,9 @@ def prepare_graph(
     options:QuantizationSection,
 )->tuple[dict,dict]: # Share of each activation that moved into the weights; integers and scales of each matrix, for `quantize_file`
     "Smooth the activations of a graph and round its matrices."
+    if not token_ids: return {}, {}
     largest = 64 if options.reduce_range else 127
-    read_by = readers(graph, nodes) if token_ids else {}
+    read_by = readers(graph, nodes)
     names = list(read_by)
     weights = matrices(graph)
     shares, smoothing, rounded = {}, {}, {}

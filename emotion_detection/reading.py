@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['STAMP', 'project_folder', 'quickstart_folder', 'quickstart_model', 'quickstart_data', 'goemotions']
 
-# %% ../nbs/reference/reading.ipynb #a47fe0aa
+# %% ../nbs/reference/reading.ipynb #fbc8b632
 import fcntl
 import hashlib
 import os
 from contextlib import contextmanager
 from pathlib import Path
+import emotion_detection
 from .config import load_config
 from .data import DataModule, Source
 from .files import read_json, write_json
@@ -32,13 +33,13 @@ def quickstart_folder()->Path:
     "Where the shared model lies."
     return project_folder()/'outputs'/'quickstart'
 
-# %% ../nbs/reference/reading.ipynb #e924aa16
+# %% ../nbs/reference/reading.ipynb #5c5aac2c
 STAMP = 'made_from.json' # What the shared model was made from
 
 def _made_from(config):
     "The configuration, and the package's code as one number"
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob('*.py')):
+    for path in sorted(Path(emotion_detection.__file__).parent.glob('*.py')):
         digest.update(path.read_bytes())
     return {'config': config.model_dump(mode='json'), 'code': digest.hexdigest()}
 
