@@ -412,7 +412,7 @@ OPEN = """Array.from(
   part => getComputedStyle(part).visibility === 'visible')"""
 
 
-@pytest.mark.parametrize('page, section', [('index.html', None), ('loss.html', None), ('guides/try_it.html', 'Guides'), ('reference/text.html', 'Reference'), ('measured/recipe.html', 'Measured')])
+@pytest.mark.parametrize('page, section', [('index.html', None), ('404.html', None), ('loss.html', None), ('guides/try_it.html', 'Guides'), ('reference/text.html', 'Reference'), ('measured/recipe.html', 'Measured')])
 def test_shelves_are_folded(browser, url, page, section):
     "The sidebar shows the series on every page, and of the shelves the one that the page stands on."
     browser.open(url + page)
@@ -467,7 +467,8 @@ def test_contrast(browser, url, page, scheme):
     "All text that is visible stands out from what is under it as WCAG 2 asks for (AA): 4.5 to 1, 3 to 1 where it is large."
     browser.open(url + page, scheme=scheme)
     found = browser.js(CONTRAST)
-    assert found['texts'] > 20 and dim(found)==[]
+    assert found['texts'] > (10 if page == '404.html' else 20)
+    assert dim(found) == []
     if page!='404.html': assert found['kinds'].get('a') and found['kinds'].get('p')
 
 
