@@ -333,8 +333,9 @@ def _head_part(title, licenses, credits):
     whom = ' Whom to credit, and the licenses in full: `LICENSES.md`.' if credits else ''
     return (
         f"# {title}\n\n**Training {cell_text(use_words(licenses), 400)}.**{whom}\n\n"
-        f"Emotion of short texts in English and Vietnamese: {labels} or `{LABELS[-1]}`. This card was "
-        "written by emotion_detection from measured results; every number in it comes from a file.\n"
+        f"Emotion of short texts in English and Vietnamese: {labels} or `{LABELS[-1]}`. This card "
+        "was written by emotion_detection from measured results; every number in it comes from a "
+        "file.\n"
     )
 
 def model_card(

@@ -170,8 +170,8 @@ MODES, LONG = ('deterministic', 'throughput'), ('truncate', 'windows')
 class EmotionPredictor:
     "Answers for texts: `predictor(text)`, `predictor(list)`, `predictor(table)` or `predictor.stream(iterable)`. May be called from several threads."
     def __init__(self,
-        # Model folder; default: the model that comes with the package. `InputError` when it is none,
-        # or a file is missing, damaged or of another model
+        # Model folder; default: the model that comes with the package. `InputError` when it is
+        # none, or a file is missing, damaged or of another model
         folder:str|os.PathLike|None=None,
         onnx:bool|None=None, # See `find_model`
         # For a text alone, and of many, texts at a time; default: the processors this process may use
