@@ -983,6 +983,7 @@ def _predict_arguments(p):
     p.add_argument(
         'texts',
         nargs='*',
+        default=[],
         metavar='TEXT',
         help='a text; one that starts with a dash comes after --, as in: emotion predict -- -_-',
     )
@@ -1180,7 +1181,7 @@ def _parse(argv, parser, args):
         return
     takes_texts = args.command == 'predict'
     if takes_texts and not any(word.startswith('-') for word in rest):
-        args.texts += rest
+        args.texts = args.texts + rest
         return
     hint = ' (a text that starts with a dash comes after --)' if takes_texts else ''
     parser.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
