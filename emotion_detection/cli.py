@@ -693,24 +693,20 @@ def _bench_train(args):
     from emotion_detection.benchmark import bench_train, machine
     from emotion_detection.config import load_config
     on = machine()
-    return bench_train(
-        load_config(args.config or 'compact', args.set), args.steps, args.rounds or 3
-    ), on
+    config = load_config(args.config or 'quickstart', args.set)
+    return bench_train(config, args.steps, args.rounds or 3), on
 
 # %% ../nbs/reference/cli.ipynb #52b16a53
+def _bench_folders(args):
+    "Forms of a model: those named, and INT8 of the package where none is named"
+    from emotion_detection.bench_predict import bench_texts, forms_of, full_size_folders
+    if args.full_size: return full_size_folders(args.full_size, bench_texts(10_000, ('train',)))
+    before = forms_of(args.fp32_path) if args.fp32_path else {}
+    return before | forms_of(args.model_path or [packaged_model()])
+
 def _bench_predict(args):
-    from emotion_detection.bench_predict import (
-        bench_predict,
-        bench_texts,
-        forms_of,
-        full_size_folders,
-    )
-    folders = (
-        full_size_folders(args.full_size, bench_texts(10_000, ('train',)))
-        if args.full_size
-        else forms_of(args.model_path or [packaged_model()])
-    )
-    table = bench_predict(folders, args.comments, rounds=args.rounds or 5)
+    from emotion_detection.bench_predict import bench_predict
+    table = bench_predict(_bench_folders(args), args.comments, rounds=args.rounds or 5)
     return table, table.attrs['machine']
 
 # %% ../nbs/reference/cli.ipynb #9d0d5a63
@@ -791,7 +787,7 @@ def _config_arguments(p, required=True):
     p.add_argument(
         '--config',
         required=required,
-        help='default, small, compact, quickstart, or the path of a YAML file',
+        help='default, small, quickstart, or the path of a YAML file',
     )
     p.add_argument(
         '--set',
@@ -892,10 +888,24 @@ def _bench_arguments(p):
         ),
     )
     p.add_argument(
+        '--fp32_path',
+        action='append',
+        default=[],
+        metavar='DIR',
+        help=(
+            'predict: what that model was made from, to compare with: its PyTorch, ONNX or OpenVINO '
+            'folder, or a folder of them; may be repeated'
+        ),
+    )
+    p.add_argument(
         '--full_size',
         metavar='DIR',
         help="predict: models of XLM-R base's size with random weights instead, made in DIR, 4 GB",
     )
+    _bench_numbers(p)
+
+# %% ../nbs/reference/cli.ipynb #2c9e61b4
+def _bench_numbers(p):
     p.add_argument(
         '--comments',
         type=number(1),

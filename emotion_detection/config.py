@@ -184,7 +184,7 @@ def parse_yaml(
 from .files import is_there, user_path
 
 # %% ../nbs/reference/config.ipynb #6dc7dd61
-CONFIGS = ('default', 'small', 'compact', 'quickstart')
+CONFIGS = ('default', 'small', 'quickstart')
 
 def config_text(
     name:str, # A bundled name or a path; `InputError` when it is neither
@@ -352,7 +352,7 @@ def _sources(raw):
 
 # %% ../nbs/reference/config.ipynb #a0ddcb42
 def load_config(
-    name:str, # `default`, `compact`, `quickstart`, or the path of a YAML file
+    name:str, # `default`, `small`, `quickstart`, or the path of a YAML file
     overrides:tuple|list=(), # `section.key=value`, see `apply_override`
 )->Config: # `InputError` for an unknown key, a wrong type or a missing section
     "Read and check a configuration."
