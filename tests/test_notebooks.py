@@ -166,8 +166,8 @@ def test_the_rule_for_values(source, kinds):
 
 def module_of(notebook):
     "The module that a notebook exports, where it has one."
-    name = re.sub(r'^\d+[a-z]?_', '', notebook.stem)
-    return name if (ROOT/'emotion_detection'/f'{name}.py').exists() else None
+    found = re.search(r'#\| default_exp (\w+)', notebook.read_text('utf8'))
+    return found[1] if found else None
 
 
 def imports_of(source, modules):

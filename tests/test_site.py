@@ -172,7 +172,7 @@ def test_footer_leads_on(site):
     assert yaml.safe_load((ROOT/'_quarto.yml').read_text())['website']['page-navigation'] is True
 
 
-@pytest.mark.parametrize('stem', ['00_data_mapping', '01_loss', '02_model', '03_phase1', '04_phase2', '05_export', '06_quantization', '07_evaluation'])
+@pytest.mark.parametrize('stem', ['00_data_mapping', '01_loss', '02_model', '03_phase1', '04_phase2', '05_export', '06_quantization', '07_evaluation', '08_predict'])
 def test_exercises(site, stem):
     "Two tasks at the end of each of the numbered pages, each with a solution that is folded and asserts something."
     cells = nbformat.read(ROOT/f'nbs/{stem}.ipynb', 4).cells
