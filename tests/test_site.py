@@ -34,12 +34,11 @@ def sources(root):
 
 
 @pytest.fixture(scope='session')
-def built(tmp_path_factory, outputs):
-    return build_site(tmp_path_factory.getbasetemp()/'site', outputs)
+def built(tmp_path_factory): return build_site(tmp_path_factory.getbasetemp()/'site')
 
 
 @functools.cache  # test_live.py asks for the same site
-def build_site(folder, outputs):
+def build_site(folder):
     "A copy of the sources with the site built by the stand-in, and what was in the copy before."
     root = folder/'repository'
     for name in ('nbs', 'emotion_detection', 'tools'):
@@ -50,8 +49,6 @@ def build_site(folder, outputs):
             ignore=shutil.ignore_patterns('__pycache__', '.*', 'nbdev.yml'),
         )
     for name in ('settings.ini', '_quarto.yml'): shutil.copy(ROOT/name, root)
-    # the live page's model, trained once for all tests
-    shutil.copytree(outputs/'int8', root/'outputs/int8')
     (ROOT/'.cache').mkdir(exist_ok=True)
     (root/'.cache').symlink_to(ROOT/'.cache')  # where its packages from npm are kept
     before = sources(root)
