@@ -17,6 +17,11 @@ def test_pairs_follow_the_sentence(first):
         assert LABELS[map_emotions([first, second])] == expected
 
 
+def test_each_emotion_has_one_label():
+    assert len(EMOTION2LABEL) == 28
+    assert [len(names) for names in LABEL_EMOTIONS.values()] == [12, 12, 3, 1]
+
+
 def test_vigoemotions_ids_are_grouped_by_label():
     labels = [EMOTION2LABEL[emotion] for emotion in VIGOEMOTIONS]
     assert labels == (
