@@ -301,7 +301,7 @@ def config_files(
     if not hasattr(args, 'config'):
         return []
     from emotion_detection.config import CONFIGS, load_config
-    from emotion_detection.phase1 import sources_of
+    from emotion_detection.runs import sources_of
     config = load_config(args.config or 'quickstart', args.set)
     return [args.config] * bool(args.config and args.config not in CONFIGS) + sources_of(config)
 

@@ -21,10 +21,10 @@ from .evaluation import evaluate_folders, ms_per_text, write_report
 from .export import export_onnx
 from .files import InputError, check_ours, check_output, folder_mb, note_made
 from .files import read_json, scratch_folder, user_path
-from .phase1 import check_run, run_lock
 from .phase2 import TRAINED, train_phases
 from .predict import EmotionPredictor
 from .quantization import quantize_int8
+from .runs import check_run, run_lock
 from .trainer import end_processes
 from .trimming import read_unigram, trim_model
 
