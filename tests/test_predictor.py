@@ -484,7 +484,7 @@ def large_tokenizer(folder, **config):
     "A Unigram tokenizer of more than 100,000 tokens, with XLM-R's way of cutting, and a configuration"
     from tokenizers import Tokenizer
     from transformers import XLMRobertaTokenizerFast
-    from emotion_detection.model import train_tokenizer
+    from emotion_detection.tokenizer import train_tokenizer
     spec = json.loads(
         train_tokenizer(['vui quá', 'I am so angry', 'ok bạn'] * 5, 60).backend_tokenizer.to_str()
     )
@@ -521,7 +521,7 @@ def warnings_logged(caplog):
 
 def said_while_loading(folder):
     "What `transformers` logs while our function loads a tokenizer"
-    from emotion_detection.model import load_tokenizer
+    from emotion_detection.encoders import load_tokenizer
     seen, handler = [], logging.Handler()
     handler.emit = lambda record: seen.append(record.getMessage())
     logger = logging.getLogger('transformers.tokenization_utils_base')
@@ -543,7 +543,7 @@ def test_the_regex_warning_is_silent_where_it_is_false(
     folder = make(tmp_path, **config)
     assert bool(said_while_loading(folder)) == warned
     theirs = AutoTokenizer.from_pretrained(folder)
-    from emotion_detection.model import load_tokenizer
+    from emotion_detection.encoders import load_tokenizer
     assert (
         load_tokenizer(str(folder)).backend_tokenizer.to_str() == theirs.backend_tokenizer.to_str()
     )
@@ -551,7 +551,7 @@ def test_the_regex_warning_is_silent_where_it_is_false(
 
 def test_other_warnings_are_heard(warnings_logged, tmp_path):
     "A tokenizer class of another kind than the folder's is reported as before."
-    from emotion_detection.model import quiet_tokenizer
+    from emotion_detection.encoders import quiet_tokenizer
     seen, handler = [], logging.Handler()
     handler.emit = lambda record: seen.append(record.getMessage())
     logger = logging.getLogger('transformers.tokenization_utils_base')
@@ -565,7 +565,7 @@ def test_other_warnings_are_heard(warnings_logged, tmp_path):
 def test_the_real_encoder_is_silent():
     "Loading XLM-R's vocabulary in a process of its own prints nothing."
     code = (
-        "import sys; from emotion_detection.model import load_tokenizer; t = "
+        "import sys; from emotion_detection.encoders import load_tokenizer; t = "
         "load_tokenizer(sys.argv[1]); print(t('Cảm ơn bạn').input_ids)"
     )
     done = subprocess.run(
