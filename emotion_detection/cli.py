@@ -583,15 +583,15 @@ def cmd_evaluate(args):
     "Scores with intervals beside a baseline and a ceiling: a page for people, tables, pictures, JSON."
     require('torch', 'train', 'evaluation')
     from pandas import DataFrame
+    from emotion_detection.comparison import (
+        evaluate_folders, foreign_table, language_table, model_folders, verdicts,
+    )
     from emotion_detection.config import load_config
     from emotion_detection.data import DataModule, Source
-    from emotion_detection.evaluation import (
-        evaluate_folders, foreign_table, language_table, model_folders, verdicts,
-        write_report,
-    )
     from emotion_detection.foreign import load_sets
     from emotion_detection.phase1 import load_phases
     from emotion_detection.pipeline import write_cards
+    from emotion_detection.report import write_report
     folders = model_folders(args.model_path, args.onnx)  # wrong paths show before anything is read
     foreign = load_sets(args.foreign) if args.foreign else []
     check_first(args, 'report', *folders.values())
@@ -634,7 +634,7 @@ def cmd_behaviour(args):
     from emotion_detection.behaviour import (
         failure_rates, judge_suite, load_suite, side_by_side, write_behaviour,
     )
-    from emotion_detection.evaluation import model_folders
+    from emotion_detection.comparison import model_folders
     folders = model_folders(args.model_path, args.onnx)
     check_first(args, 'behaviour', *folders.values())
     suite = load_suite(args.suite)

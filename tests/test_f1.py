@@ -8,10 +8,12 @@ from emotion_detection.config import QuantizationSection
 from emotion_detection.data import DataModule, Source
 from emotion_detection.data_mapping import LABELS
 from emotion_detection.errors import evaluate_model
-from emotion_detection.evaluation import BASELINE, Evaluated, verdicts, write_report
+from emotion_detection.comparison import verdicts
+from emotion_detection.evaluation import BASELINE, EvaluatedModel
 from emotion_detection.gate import compare_probs, gate_failure
 from emotion_detection.intervals import class_intervals, score_intervals
 from emotion_detection.metrics import EmotionMetric, class_table, emotion_scores
+from emotion_detection.report import write_report
 from emotion_detection.slices import rewrite_table
 from emotion_detection.trainer import f1_line
 
@@ -104,7 +106,7 @@ def written(tmp_path_factory):
     models = []
     for name,model in ((BASELINE, positive), ('perfect', perfect)):
         results = evaluate_model(model, dm)
-        models.append(Evaluated(name, results, rewrite_table(model, results)))
+        models.append(EvaluatedModel(name, results, rewrite_table(model, results)))
     report = write_report(models, folder/'report', dm)
     return folder/'report', report
 

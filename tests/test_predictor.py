@@ -416,7 +416,7 @@ def test_what_is_many_texts(folders, what):
 
 def test_other_functions_that_take_many_texts(outputs):
     from emotion_detection import (
-        baseline, behaviour, data_report, evaluation, model, slices, static, trimming,
+        baseline, behaviour, comparison, data_report, model, slices, static, trimming,
     )
     classifier = model.EmotionClassifier.load(outputs/'final_model')
     calls = {
@@ -427,7 +427,7 @@ def test_other_functions_that_take_many_texts(outputs):
         'token_lengths': lambda t: data_report.token_lengths(t, classifier.tokenizer),
         'find_slices': lambda t: slices.find_slices(t, ['en'] * len(t)),
         'text_feeds': lambda t: static.text_feeds(outputs / 'onnx', t),
-        'ms_per_text': lambda t: evaluation.ms_per_text(len, t),
+        'ms_per_text': lambda t: comparison.ms_per_text(len, t),
         'ask': lambda t: behaviour.ask(len, t),
         'baseline.probs': lambda t: baseline.Baseline(None, None).probs(t),
     }
