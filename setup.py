@@ -9,7 +9,7 @@ ini.read(here/'settings.ini', encoding='utf8')
 cfg = ini['DEFAULT']
 
 extras = {k.removesuffix('_requirements'): v.split() for k,v in cfg.items() if k.endswith('_requirements')}
-extras['dev'] = extras['train'] + extras['ray'] + extras['dev']
+extras['dev'] = extras['train'] + extras['serve'] + extras['ray'] + extras['dev']
 
 setup(
     name=cfg['lib_name'], version=cfg['version'], description=cfg['description'], keywords=cfg['keywords'],
