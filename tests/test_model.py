@@ -193,7 +193,7 @@ def package(tmp_path):
     return copy/'emotion_detection', run
 
 
-@pytest.mark.parametrize('command', ['predict hi', 'predict --onnx hi', 'doctor', 'bench'])
+@pytest.mark.parametrize('command', ['predict hi', 'predict --onnx hi', 'doctor', 'bench', 'serve'])
 def test_an_installation_without_its_model(package, command):
     "One sentence with the way out, and exit code 2."
     done = package[1](*command.split())

@@ -147,6 +147,19 @@ def test_addresses(url, path, expected):
     assert status(url, path) == expected
 
 
+def test_nothing_waits_for_an_acknowledgment(url):
+    "Head and body of an answer go out at once; the second part would come 40 ms later otherwise."
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    times = []
+    for _ in range(31):
+        begin = time.perf_counter()
+        connection.request('GET', '/live')
+        connection.getresponse().read()
+        times.append(time.perf_counter() - begin)
+    connection.close()
+    assert sorted(times)[15] < .03
+
+
 def test_answers_are_as_documented(url):
     Answer.model_validate(ask(url, '/emotion', THANKS)[1], extra='forbid')
     Answers.model_validate(ask(url, '/emotion', {'texts': TEXTS})[1], extra='forbid')
@@ -457,7 +470,7 @@ def test_ipv6():
 
 @pytest.mark.parametrize('what, words', [
     ('damaged', 'tokenizer.json'), ('another canary', 'canary'), ('missing', 'there is no folder'),
-    ('PyTorch', 'has no .onnx file'), ('empty', 'is not the folder of a model'),
+    ('PyTorch', 'make it ONNX with `emotion export`'), ('empty', 'is not the folder of a model'),
 ])
 @pytest.mark.parametrize('workers', [1, 2])
 def test_a_wrong_folder_ends_in_one_line(request, tmp_path, what, words, workers):
