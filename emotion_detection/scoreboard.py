@@ -16,7 +16,7 @@ import pandas as pd
 from .baseline import train_baseline
 from .config import Config, load_config
 from .data import DataModule, by_language
-from .evaluation import ms_per_text
+from .comparison import ms_per_text
 from .files import InputError, folder_mb, read_json, write_json
 from .metrics import emotion_scores
 from .phase1 import start_classifier
