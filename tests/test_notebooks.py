@@ -48,16 +48,16 @@ def test_export_and_clean_change_nothing(tmp_path):
 
 
 # Pages whose flagged cells were rewritten for another model and have not been run since, alone on a machine, as timing wants it
-TO_BE_RUN = {'trimming', 'static', 'benchmark', 'predict', 'answer_cost', 'serving', 'int8'}
+TO_BE_RUN = {'trimming', 'static', 'benchmark', 'predict', 'serving', 'int8'}
 
 
-def with_stored_values(path, waiting=TO_BE_RUN):
+def with_stored_values(path):
     "A page, which is expected to fail as long as its long cells have not been run."
     waits = pytest.mark.xfail(strict=True, reason='long cells were rewritten for `small` and wait for a run')
-    return pytest.param(path, marks=[waits] if path.stem in waiting else [], id=path.stem)
+    return pytest.param(path, marks=[waits] if path.stem in TO_BE_RUN else [], id=path.stem)
 
 
-@pytest.mark.parametrize('path', [with_stored_values(path, {'answer_cost'}) for path in NOTEBOOKS])
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
 def test_stored_outputs(path):
     "Outputs are there, without errors, machine paths, progress bars or figures over 60 KB."
     import base64
