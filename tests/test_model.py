@@ -98,7 +98,7 @@ def test_it_names_no_folder_of_the_machine():
 
 
 def test_everything_is_in_git():
-    "Nothing of the folder is ignored, and nothing is changed."
+    "No file of the folder was ignored or forgotten."
     if not (ROOT/'.git').exists():
         pytest.skip('no git checkout')
     listed = subprocess.run(
