@@ -1,9 +1,10 @@
 """The live page's files, into `live/` of the built site: `python tools/live/build.py _docs`
 
 The model is the package's own, `emotion_detection/model`; `--check` only looks whether it is there and may be published.
-ONNX Runtime and the tokenizer come from the npm registry, and are kept in `.cache/live`. Without npm, or without the
-registry, the site has the page all the same, and the page says what is missing.
-Other versions: change package.json, then `npm install --package-lock-only` in this folder, whose .npmrc keeps addresses out of the lock file.
+ONNX Runtime and the tokenizer come from the npm registry, and are kept in `.cache/live`. Without npm,
+or without the registry, the site has the page all the same, and the page says what is missing.
+Other versions: change package.json, then `npm install --package-lock-only` in this folder, whose
+.npmrc keeps addresses out of the lock file.
 """
 import argparse, gzip, html, html.entities, json, os, shutil, subprocess, sys, tempfile
 from importlib.resources import files
@@ -20,7 +21,7 @@ RELEASED = ROOT/'emotion_detection/model'
 SCRIPTS = ('live.js', 'worker.js', 'model.js', 'tokenizer.js', 'charsmap.js', 'normalise.js')
 # the smallest build: CPU alone, and one thread where a page is not isolated
 WASM = 'ort-wasm-simd-threaded.wasm'
-# some servers unpack a `.gz` by themselves and some do not, so the page unpacks a file of another name
+# some servers unpack a `.gz` by themselves; of a file by another name the page can be sure
 PACKED = f'{WASM}.packed'
 VENDOR = {
     'onnxruntime-web/dist': ('ort.wasm.bundle.min.mjs', WASM),
@@ -83,7 +84,7 @@ def fetch_packages(cache):
 
 
 def check_model(folder):
-    "The manifest of the released model; `InputError` when it is missing, damaged, or may not be published."
+    "The manifest of the model; `InputError` when it is missing, damaged or not to be published."
     if not folder.is_dir():
         raise InputError(
             f'{folder} is missing, and with it the model that the live page runs; '
@@ -91,7 +92,9 @@ def check_model(folder):
         )
     manifest = check_files(folder)
     if manifest['precision'] != 'int8':
-        raise InputError(f"{folder} is {manifest['precision']}, not int8; `make model` makes it anew")
+        raise InputError(
+            f"{folder} is {manifest['precision']}, not int8; `make model` makes it anew"
+        )
     if manifest['normaliser_version'] != NORMALISER_VERSION:
         raise InputError(
             f"{folder} is of normaliser version {manifest['normaliser_version']}, the page of "
@@ -107,7 +110,7 @@ def check_model(folder):
 
 
 def loaded_files(manifest):
-    "Which files of a model folder the page loads: three descriptions, the graph, and its weights where they are in `<graph>_data`."
+    "What the page loads of a model folder: descriptions, the graph, and its weights in `<graph>_data`."
     graph = [name for name in manifest['files'] if name.startswith(manifest['model'])]
     return ['manifest.json', 'tokenizer.json', 'canary.json', *graph]
 
@@ -131,8 +134,8 @@ def entities():
     return {'names': html.entities.html5, 'numbers': numbers}
 
 
-def copy_licences(target, packages, model):
-    "The terms of what the page brings along; ONNX Runtime's stand in its Python package, not in npm's."
+def copy_licenses(target, packages, model):
+    "The licenses of what the page brings; ONNX Runtime's are in its Python package, not in npm's."
     target.mkdir()
     for name in ('LICENSE', 'ThirdPartyNotices.txt'):
         copied = f"onnxruntime-{name.removesuffix('.txt')}.txt"
@@ -160,7 +163,7 @@ def without_packages(error):
 
 
 def page_facts(live):
-    "For the page: what the button loads, with sizes, and how much that is; scripts are counted, but not shown on the bar."
+    "What the button loads: sizes by name for the bar, and all of it, scripts as well, in megabytes."
     scripts = sum((live/name).stat().st_size for name in SCRIPTS)
     every = sizes(live, ['vendor', 'model']) | {
         'entities.json': (live/'entities.json').stat().st_size
@@ -179,7 +182,7 @@ def build(site, cache):
         packages = None
         try: packages = fetch_packages(cache)
         except NoPackages as error: facts = without_packages(error)
-        copy_licences(live/'licences', packages, RELEASED)
+        copy_licenses(live/'licenses', packages, RELEASED)
         if packages:
             shutil.copytree(packages, live/'vendor', ignore=shutil.ignore_patterns('LICENSE', '.*'))
             write_text(live/'entities.json', json.dumps(entities(), ensure_ascii=False))

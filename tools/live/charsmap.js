@@ -1,9 +1,11 @@
-// The character table of a SentencePiece tokenizer, as the `tokenizers` library reads it (its crate spm_precompiled).
-// Four bytes say how long the trie is. It follows in units of 32 bits, and then the replacements, each with a zero byte at its end.
-const CLUSTERS = new Intl.Segmenter('und', { granularity: 'grapheme' }); // a letter and its marks are one cluster
+// The character table of a SentencePiece tokenizer, as the `tokenizers` library reads it: a trie of texts,
+// and what replaces them. Four bytes say how long the trie is; it follows in units of 32 bits, and then come
+// the replacements, each with a zero byte at its end.
+// A letter and its marks are one cluster.
+const CLUSTERS = new Intl.Segmenter('und', { granularity: 'grapheme' });
 const UTF8 = new TextEncoder(), TEXT = new TextDecoder();
 
-// What a unit of the trie holds: the byte it stands for, where its children are, whether a text ends here, which replacement.
+// What a unit of the trie holds: its byte, where its children are, whether a text ends here, which replacement.
 const label = unit => (unit & 0x800000ff) >>> 0;
 const offset = unit => (unit >>> 10) << ((unit & 0x200) >>> 6);
 const ends = unit => (unit >>> 8) & 1;
@@ -16,7 +18,7 @@ export function makeCharsmap(base64) {
   const trie = new Uint32Array(table.buffer.slice(4, 4 + length));
   const replacements = table.subarray(4 + length);
 
-  // Of the shortest text in the trie that these bytes start with; the whole chunk is replaced by it. `undefined`: there is none.
+  // Of the shortest text in the trie that these bytes start with, for all of them; `undefined` where there is none.
   function replacement(bytes) {
     let at = offset(trie[0]);
     for (const byte of bytes) {

@@ -2,13 +2,18 @@
 const part = name => document.getElementById(`live-${name}`);
 const say = text => { part('status').textContent = text; };
 const mb = bytes => (bytes / 1e6).toFixed(1);
-const NEEDED = { 'Intl.Segmenter': Intl.Segmenter, DecompressionStream: globalThis.DecompressionStream, WebAssembly: globalThis.WebAssembly };
+const NEEDED = {
+  'Intl.Segmenter': Intl.Segmenter,
+  DecompressionStream: globalThis.DecompressionStream,
+  WebAssembly: globalThis.WebAssembly,
+};
+const PRIVATE = 'nothing you type leaves it';
 
 let facts = null; // live.json: what the build says
 let worker = null, loading = null, ready = false;
 let wanted = false, busy = false;
 
-// The thread of the model: `ask(what, given)` promises its answer, `tell` is called with what it says without being asked.
+// The thread of the model: `ask(what, given)` promises its answer, `tell` gets what it says without being asked.
 function startWorker(tell) {
   const thread = new Worker(new URL('worker.js', import.meta.url), { type: 'module' });
   const waiting = new Map();
@@ -49,7 +54,8 @@ function stop() {
 
 function wait() {
   stop();
-  say(`The model is not loaded yet. Loading it brings ${facts.megabytes} MB; then it runs in this page, and nothing you type leaves it.`);
+  say('The model is not loaded yet. '
+    + `Loading it brings ${facts.megabytes} MB; then it runs in this page, and ${PRIVATE}.`);
   offer(`Load the model (${facts.megabytes} MB)`);
 }
 
@@ -75,9 +81,11 @@ async function open() {
   say('Loading the model …');
   worker = startWorker(follow);
   const { texts, largest, seconds } = await worker.ask('open', facts.files);
-  say(`Ready: the model runs in this page, and nothing you type leaves it. Checked in this browser: ${texts} texts give the same tokens as in Python, and probabilities within ${largest.toFixed(3)} of the FP32 model.`);
+  say(`Ready: the model runs in this page, and ${PRIVATE}. Checked in this browser: ${texts} texts give the `
+    + `same tokens as in Python, and probabilities within ${largest.toFixed(3)} of the FP32 model.`);
   part('progress').hidden = true;
-  part('loaded').textContent = `Loaded in ${seconds.load.toFixed(1)} s, started in ${seconds.start.toFixed(1)} s, checked in ${seconds.check.toFixed(1)} s`;
+  const took = step => `in ${seconds[step].toFixed(1)}\u00a0s`;
+  part('loaded').textContent = `Loaded ${took('load')}, started ${took('start')}, checked ${took('check')}`;
   if (document.activeElement === part('button')) part('text').focus();
   part('button').hidden = true;
   ready = true;

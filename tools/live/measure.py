@@ -1,12 +1,13 @@
-"""How long the live page takes and how close it comes to Python: `python tools/live/measure.py _docs`, JSON on stdout
+"""How long the live page takes, and how near it is to Python: `python tools/live/measure.py _docs`
 
-The built site is served on 127.0.0.1 and opened in headless Chromium; the samples of the package are the texts.
+Prints JSON. The built site is served on 127.0.0.1 and opened in headless Chromium; the texts are the
+samples of the package.
 """
-import argparse, csv, functools, http.server, json, sys, tempfile, threading
+import argparse, csv, functools, http.server, json, re, sys, tempfile, threading
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np, onnx, onnxruntime as ort
+import numpy as np, onnx, onnxruntime as ort, psutil
 from onnx import numpy_helper
 
 from emotion_detection.predict import EmotionPredictor, softmax
@@ -51,7 +52,7 @@ def browser_probs(browser, texts):
 
 
 def nudge(graph, seed=0):
-    "The bytes of a graph whose tables of FP32 numbers (norms, biases, scales) are moved by their last bit: up, down or not at all."
+    "A graph as bytes, its FP32 numbers (norms, biases, scales) moved by their last bit or not at all."
     model, draw = onnx.load(str(graph)), np.random.default_rng(seed)
     for tensor in model.graph.initializer:
         numbers = numpy_helper.to_array(tensor)
@@ -97,7 +98,7 @@ def unfused_probs(predictor, texts):
 
 
 def differences(one, other):
-    "Two tables of probabilities, shape `(N, K)`: the largest difference of each text, and how many texts get another label."
+    "Of two tables `(N, K)`: each text's largest difference, and how many texts get another label."
     gaps = np.abs(one - other).max(1)
     labels = one.argmax(1) != other.argmax(1)
     return {
@@ -140,6 +141,16 @@ def answer_times(browser, texts):
     return ask(browser, timed, texts)
 
 
+def peak_memory(browser):
+    "The most memory that the page's process has held, in MB (Linux)."
+    peaks = []
+    for process in psutil.Process(browser.process.pid).children(recursive=True):
+        if '--type=renderer' in process.cmdline():
+            status = Path(f'/proc/{process.pid}/status').read_text()
+            peaks.append(int(re.search(r'VmHWM:\s+(\d+) kB', status)[1])/1000)
+    return max(peaks)
+
+
 def measure(site, runs=5, every=1):
     "All figures of a built site."
     sys.path.insert(0, str(ROOT/'tests'))
@@ -149,7 +160,11 @@ def measure(site, runs=5, every=1):
     with tempfile.TemporaryDirectory() as profile, serve(site) as address:
         browser = Browser(Path(profile))
         try:
-            seconds = load_times(browser, address, runs)
+            browser.open(f'{address}guides/try_it.html')
+            memory = {'page': peak_memory(browser)}
+            seconds = load_times(browser, address, 1)
+            memory['loaded'] = peak_memory(browser)
+            seconds += load_times(browser, address, runs-1)
             milliseconds = answer_times(browser, texts[::10])
             page = browser_probs(browser, texts)
             version = browser.js('navigator.userAgent').split('Chrome/')[1].split('.')[0]
@@ -159,6 +174,7 @@ def measure(site, runs=5, every=1):
     python = predictor.probs(texts)
     return {
         'chromium': int(version),
+        'memory': memory,
         'seconds': seconds,
         'milliseconds': {q: float(np.quantile(milliseconds, q/100)) for q in (50, 95)},
         'browser': differences(page, python),

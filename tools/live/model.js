@@ -3,7 +3,7 @@ import * as ort from './vendor/ort.wasm.bundle.min.js';
 import { makeNormaliser } from './normalise.js';
 import { makeTokenizer } from './tokenizer.js';
 
-// One file of the site, piece by piece, so that the page can show how much has come. `arrived`: told the bytes of each piece.
+// One file of the site, piece by piece; `arrived` is told the bytes of each.
 async function get(name, size, arrived) {
   const reply = await fetch(new URL(name, import.meta.url));
   if (!reply.ok) throw new Error(`${name} is missing (${reply.status})`);
@@ -42,14 +42,15 @@ export function softmax(logits, temperature = 1) {
   return e.map(x => x / sum);
 }
 
-// A graph and its weights, which are in a file beside it: in one file ONNX Runtime would hold several copies of them at once.
+// A graph, and its weights from the file beside it.
 async function openSession(graph, files) {
   const weights = Object.keys(files).filter(name => name.startsWith(`${graph}_`));
   return ort.InferenceSession.create(files[graph], {
     executionProviders: ['wasm'],
     logSeverityLevel: 3,
     externalData: weights.map(name => ({ path: name.split('/').at(-1), data: files[name] })),
-    extra: { optimization: { disable_specified_optimizers: 'SkipLayerNormFusion' } }, // as in Python: another way rounds otherwise
+    // as in Python: another way rounds otherwise
+    extra: { optimization: { disable_specified_optimizers: 'SkipLayerNormFusion' } },
   });
 }
 
@@ -61,20 +62,27 @@ export async function openModel(sizes, tell) {
   const normalise = makeNormaliser(json(files['entities.json']));
   const tokenizer = makeTokenizer(json(files['model/tokenizer.json']));
   const wasmBinary = await unpack(files['vendor/ort-wasm-simd-threaded.wasm.packed']);
-  Object.assign(ort.env.wasm, { wasmBinary, numThreads: 1 }); // more threads need headers that a plain web server does not send
+  // more threads need headers that a plain web server does not send
+  Object.assign(ort.env.wasm, { wasmBinary, numThreads: 1 });
   const session = await openSession(`model/${manifest.model}`, files);
 
   function encode(text) { // cut as the tokenizers library cuts: `</s>` stays the last one
     const { ids, tokens } = tokenizer.encode(normalise(text));
-    const cut = list => (list.length > max_length ? [...list.slice(0, max_length - 1), list.at(-1)] : list);
+    const shorten = list => [...list.slice(0, max_length - 1), list.at(-1)];
+    const cut = list => (list.length > max_length ? shorten(list) : list);
     return { ids: cut(ids), tokens: cut(tokens).slice(1, -1), all: ids.length - 2 };
   }
 
   async function logits(ids) {
     const input_ids = BigInt64Array.from(ids, id => BigInt(id));
-    const given = { input_ids, attention_mask: input_ids.map(() => 1n), token_type_ids: input_ids.map(() => 0n) };
-    const feeds = session.inputNames.map(name => [name, new ort.Tensor('int64', given[name], [1, ids.length])]);
-    return (await session.run(Object.fromEntries(feeds))).logits.data; // 4 numbers
+    const given = {
+      input_ids,
+      attention_mask: input_ids.map(() => 1n),
+      token_type_ids: input_ids.map(() => 0n),
+    };
+    const tensor = name => new ort.Tensor('int64', given[name], [1, ids.length]);
+    const feeds = Object.fromEntries(session.inputNames.map(name => [name, tensor(name)]));
+    return (await session.run(feeds)).logits.data; // 4 numbers
   }
 
   async function answer(text) {
@@ -89,15 +97,21 @@ export async function openModel(sizes, tell) {
     };
   }
 
-  // Ask what the FP32 model was asked when the folder was made, and refuse to go on when the answers are others.
+  // Ask what the FP32 model was asked when the folder was made; other answers are an error.
   async function checkCanary() {
     let largest = 0;
     for (const [i, text] of canary.texts.entries()) {
       const { ids } = encode(text), probs = softmax(await logits(ids));
-      if (ids.join() !== canary.input_ids[i].join()) throw new Error(`“${text}” is cut into other tokens than in Python`);
+      if (ids.join() !== canary.input_ids[i].join()) {
+        throw new Error(`“${text}” is cut into other tokens than in Python`);
+      }
       largest = Math.max(largest, ...probs.map((p, k) => Math.abs(p - canary.probs[i][k])));
     }
-    if (!(largest <= manifest.canary.tolerance)) throw new Error(`a probability differs from FP32 by ${largest.toFixed(3)}, and ${manifest.canary.tolerance.toFixed(3)} was allowed`);
+    const { tolerance } = manifest.canary;
+    if (!(largest <= tolerance)) {
+      throw new Error(
+        `a probability differs from FP32 by ${largest.toFixed(3)}, and ${tolerance.toFixed(3)} was allowed`);
+    }
     return { texts: canary.texts.length, largest };
   }
 

@@ -1,8 +1,8 @@
-// tokenizers.js with the tokenizer's own character table. For such a table it has NFKC instead, which is close, and other tokens for some texts.
+// tokenizers.js with the tokenizer's own character table, in whose place the library has NFKC.
 import { Tokenizer } from './vendor/tokenizers.min.js';
 import { makeCharsmap } from './charsmap.js';
 
-// A word starts at a space: the first word gets one, so that a text is never the bare name of a special token.
+// A word starts at a space, the first one too: then no text is the bare name of a special token.
 const startWord = text => (text === '' || /^[ ▁]/.test(text) ? text : ` ${text}`);
 
 // `spec`: tokenizer.json
@@ -11,7 +11,8 @@ export function makeTokenizer(spec) {
   const steps = spec.normalizer.type === 'Sequence' ? spec.normalizer.normalizers : [spec.normalizer];
   const exact = steps.map((step, i) => (
     step.type === 'Precompiled' ? makeCharsmap(step.precompiled_charsmap) : ownStep(tokenizer, i)));
-  tokenizer.model.scores[spec.model.unk_id] = spec.model.vocab[spec.model.unk_id][1]; // the library gives it another one
+  const { unk_id, vocab } = spec.model;
+  tokenizer.model.scores[unk_id] = vocab[unk_id][1]; // the library has given it another score
   tokenizer.normalizer = text => startWord(exact.reduce((changed, step) => step(changed), text));
   return tokenizer;
 }

@@ -1,9 +1,10 @@
-// The model in a thread of its own, so that the page stays free: questions come in as messages, answers go back with their number.
+// The model in a thread of its own, so that the page stays free. Questions come in as messages with a number,
+// and the answers go back with it.
 let model = null;
 
 // Load, start and check the model; how long each took, in seconds.
 async function open(sizes) {
-  const { openModel } = await import('./model.js'); // in here, so that a script that is missing is an answer too
+  const { openModel } = await import('./model.js'); // here, so that a missing script is an answer too
   const begin = performance.now();
   let arrived = begin;
   const tell = progress => {
