@@ -301,7 +301,7 @@ def config_files(
     if not hasattr(args, 'config'):
         return []
     from emotion_detection.config import CONFIGS, load_config
-    from emotion_detection.phase1 import sources_of
+    from emotion_detection.runs import sources_of
     config = load_config(args.config or 'quickstart', args.set)
     return [args.config] * bool(args.config and args.config not in CONFIGS) + sources_of(config)
 
@@ -583,15 +583,15 @@ def cmd_evaluate(args):
     "Scores with intervals beside a baseline and a ceiling: a page for people, tables, pictures, JSON."
     require('torch', 'train', 'evaluation')
     from pandas import DataFrame
+    from emotion_detection.comparison import (
+        evaluate_folders, foreign_table, language_table, model_folders, verdicts,
+    )
     from emotion_detection.config import load_config
     from emotion_detection.data import DataModule, Source
-    from emotion_detection.evaluation import (
-        evaluate_folders, foreign_table, language_table, model_folders, verdicts,
-        write_report,
-    )
     from emotion_detection.foreign import load_sets
     from emotion_detection.phase1 import load_phases
     from emotion_detection.pipeline import write_cards
+    from emotion_detection.report import write_report
     folders = model_folders(args.model_path, args.onnx)  # wrong paths show before anything is read
     foreign = load_sets(args.foreign) if args.foreign else []
     check_first(args, 'report', *folders.values())
@@ -634,7 +634,7 @@ def cmd_behaviour(args):
     from emotion_detection.behaviour import (
         failure_rates, judge_suite, load_suite, side_by_side, write_behaviour,
     )
-    from emotion_detection.evaluation import model_folders
+    from emotion_detection.comparison import model_folders
     folders = model_folders(args.model_path, args.onnx)
     check_first(args, 'behaviour', *folders.values())
     suite = load_suite(args.suite)
@@ -693,24 +693,20 @@ def _bench_train(args):
     from emotion_detection.benchmark import bench_train, machine
     from emotion_detection.config import load_config
     on = machine()
-    return bench_train(
-        load_config(args.config or 'compact', args.set), args.steps, args.rounds or 3
-    ), on
+    config = load_config(args.config or 'quickstart', args.set)
+    return bench_train(config, args.steps, args.rounds or 3), on
 
 # %% ../nbs/reference/cli.ipynb #52b16a53
+def _bench_folders(args):
+    "Forms of a model: those named, and INT8 of the package where none is named"
+    from emotion_detection.bench_predict import bench_texts, forms_of, full_size_folders
+    if args.full_size: return full_size_folders(args.full_size, bench_texts(10_000, ('train',)))
+    before = forms_of(args.fp32_path) if args.fp32_path else {}
+    return before | forms_of(args.model_path or [packaged_model()])
+
 def _bench_predict(args):
-    from emotion_detection.bench_predict import (
-        bench_predict,
-        bench_texts,
-        forms_of,
-        full_size_folders,
-    )
-    folders = (
-        full_size_folders(args.full_size, bench_texts(10_000, ('train',)))
-        if args.full_size
-        else forms_of(args.model_path or [packaged_model()])
-    )
-    table = bench_predict(folders, args.comments, rounds=args.rounds or 5)
+    from emotion_detection.bench_predict import bench_predict
+    table = bench_predict(_bench_folders(args), args.comments, rounds=args.rounds or 5)
     return table, table.attrs['machine']
 
 # %% ../nbs/reference/cli.ipynb #9d0d5a63
@@ -817,7 +813,7 @@ def _config_arguments(p, required=True):
     p.add_argument(
         '--config',
         required=required,
-        help='default, small, compact, quickstart, or the path of a YAML file',
+        help='default, small, quickstart, or the path of a YAML file',
     )
     p.add_argument(
         '--set',
@@ -919,10 +915,24 @@ def _bench_arguments(p):
         ),
     )
     p.add_argument(
+        '--fp32_path',
+        action='append',
+        default=[],
+        metavar='DIR',
+        help=(
+            'predict: what that model was made from, to compare with: its PyTorch, ONNX or OpenVINO '
+            'folder, or a folder of them; may be repeated'
+        ),
+    )
+    p.add_argument(
         '--full_size',
         metavar='DIR',
         help="predict: models of XLM-R base's size with random weights instead, made in DIR, 4 GB",
     )
+    _bench_numbers(p)
+
+# %% ../nbs/reference/cli.ipynb #2c9e61b4
+def _bench_numbers(p):
     p.add_argument(
         '--comments',
         type=number(1),
@@ -1010,6 +1020,7 @@ def _predict_arguments(p):
     p.add_argument(
         'texts',
         nargs='*',
+        default=[],
         metavar='TEXT',
         help='a text; one that starts with a dash comes after --, as in: emotion predict -- -_-',
     )
@@ -1251,7 +1262,7 @@ def _parse(argv, parser, args):
         return
     takes_texts = args.command == 'predict'
     if takes_texts and not any(word.startswith('-') for word in rest):
-        args.texts += rest
+        args.texts = args.texts + rest
         return
     hint = ' (a text that starts with a dash comes after --)' if takes_texts else ''
     parser.error(f"unrecognized arguments: {' '.join(rest)}{hint}")

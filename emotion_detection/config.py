@@ -76,8 +76,12 @@ class QuantizationSection(Section):
     max_fp32:float = Field(0.25, ge=0, le=1)
     # Larger graphs keep their weights in a file beside them, which is mapped into memory
     external_data_mb:float = Field(32., ge=0)
-    # Dev texts per language to search these nodes with; the gate itself takes all
+    # Training texts of each data set that activations are smoothed and weights rounded with; 0: plain INT8
+    calibration_texts:int = Field(256, ge=0)
+    # Validation texts per language to search nodes at fault with; the gate itself takes all
     search_texts:int = Field(512, ge=1)
+    # A search takes no longer than this and one trial, in minutes
+    search_minutes:float = Field(10., gt=0)
 
 # %% ../nbs/reference/config.ipynb #5434ed3f
 class TrimmingSection(Section):
@@ -180,7 +184,7 @@ def parse_yaml(
 from .files import is_there, user_path
 
 # %% ../nbs/reference/config.ipynb #6dc7dd61
-CONFIGS = ('default', 'small', 'compact', 'quickstart')
+CONFIGS = ('default', 'small', 'quickstart')
 
 def config_text(
     name:str, # A bundled name or a path; `InputError` when it is neither
@@ -348,7 +352,7 @@ def _sources(raw):
 
 # %% ../nbs/reference/config.ipynb #a0ddcb42
 def load_config(
-    name:str, # `default`, `compact`, `quickstart`, or the path of a YAML file
+    name:str, # `default`, `small`, `quickstart`, or the path of a YAML file
     overrides:tuple|list=(), # `section.key=value`, see `apply_override`
 )->Config: # `InputError` for an unknown key, a wrong type or a missing section
     "Read and check a configuration."

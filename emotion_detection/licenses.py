@@ -119,9 +119,9 @@ def use_words(
     "May everybody use a model? For its card and for `emotion doctor`."
     licenses = _as_list(licenses)
     said = f"data licensed {', '.join(map(str, licenses)) or 'not stated'}"
-    if not licenses: return f'{said}: ask before you use the model'
-    if all(map(license_id, licenses)): return f'{said}: free to use, commercially too'
-    return f'{said}: not free for every use'
+    if not licenses: return f'{said} (ask before you use the model)'
+    if all(map(license_id, licenses)): return f'{said} (free to use, commercially too)'
+    return f'{said} (not free for every use)'
 
 # %% ../nbs/reference/licenses.ipynb #bdd357ac
 _FORBIDS = re.compile(r'\b(no|not|non|only|nc|nd)\b|research|forbid|prohibit|restrict', re.I)

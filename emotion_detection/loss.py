@@ -8,6 +8,7 @@ __all__ = ['class_weights', 'BalancedCrossEntropyLoss']
 # %% ../nbs/01_loss.ipynb #9e03aa5b
 import numpy as np
 import torch
+from fastcore.basics import patch
 from torch import nn
 from torch.nn import functional as F
 
@@ -20,49 +21,46 @@ def class_weights(
     n = np.asarray(counts, dtype=float)
     if (n < 0).any() or not n.any():
         raise ValueError(f"counts must be at least 0 and not all 0, not {n.tolist()}")
-    weights = np.divide(n.sum(), len(n)*n, out=np.ones_like(n), where=n>0)
+    weights = np.divide(n.sum(), len(n) * n, out=np.ones_like(n), where=n > 0)
     return np.minimum(weights, cap)
 
 # %% ../nbs/01_loss.ipynb #5640ea69
 class BalancedCrossEntropyLoss(nn.Module):
     "Cross-entropy with class weights by true class, uniform label smoothing and votes as targets."
     def __init__(self,
-        # Weight per class, shape `(K,)`, see `class_weights`; `None` weighs all the same
-        weight=None,
-        # Share of the target spread evenly over all classes, in [0, 1); `ValueError` outside
-        label_smoothing:float=0.0,
+        weight=None, # Per class, shape `(K,)`, see `class_weights`; `None` weighs all the same
+        label_smoothing:float=0.0, # Share spread over all classes, in [0, 1); else `ValueError`
     ):
         super().__init__()
         if not 0 <= label_smoothing < 1:
-            raise ValueError(
-                f"label_smoothing must be at least 0 and below 1, not {label_smoothing}"
-            )
+            found = f"not {label_smoothing}"
+            raise ValueError(f"label_smoothing must be at least 0 and below 1, {found}")
         self.label_smoothing = label_smoothing
-        self.register_buffer(
-            'weight',
-            None if weight is None else torch.as_tensor(np.asarray(weight), dtype=torch.float32),
-        )
+        if weight is not None:
+            weight = torch.as_tensor(np.asarray(weight), dtype=torch.float32)
+        self.register_buffer('weight', weight)
 
-    def rating_weights(self,
-        labels:torch.Tensor, # Class ids `(B,)` or votes `(B, K)`
-        n_classes:int,
-    )->torch.Tensor: # Shape `(B, K)`: votes times class weights
-        "How much each example pulls towards each class."
-        votes = F.one_hot(labels, n_classes) if labels.dim()==1 else labels
-        return votes * (
-            torch.ones(n_classes, device=labels.device) if self.weight is None else self.weight
-        )
+# %% ../nbs/01_loss.ipynb #5640ea6a
+@patch
+def rating_weights(self:BalancedCrossEntropyLoss,
+    labels:torch.Tensor, # Class ids `(B,)` or votes `(B, K)`
+    n_classes:int, # K
+)->torch.Tensor: # Shape `(B, K)`: votes times class weights
+    "How much each example pulls towards each class."
+    votes = F.one_hot(labels, n_classes) if labels.dim() == 1 else labels
+    if self.weight is None:
+        return votes * torch.ones(n_classes, device=labels.device)
+    return votes * self.weight
 
-    def forward(self,
-        logits:torch.Tensor, # Shape `(B, K)`
-        # Class ids `(B,)`, or ratings per class `(B, K)`, not necessarily whole
-        labels:torch.Tensor,
-        # What to divide by; default: the weight of this batch
-        total_weight:torch.Tensor|float|None=None,
-    )->torch.Tensor: # Scalar
-        w = self.rating_weights(labels, logits.shape[-1]).to(logits.dtype)
-        # (B, K)
-        nll = -F.log_softmax(logits, dim=-1)
-        # (B, K)
-        smooth = (1-self.label_smoothing)*nll + self.label_smoothing*nll.mean(-1, keepdim=True)
-        return (w*smooth).sum() / (w.sum() if total_weight is None else total_weight)
+@patch
+def forward(self:BalancedCrossEntropyLoss,
+    logits:torch.Tensor, # Shape `(B, K)`
+    labels:torch.Tensor, # Class ids `(B,)`, or votes `(B, K)`, not necessarily whole
+    total_weight:torch.Tensor|float|None=None, # Divisor; default: the weight of this batch
+)->torch.Tensor: # Scalar
+    "The loss of a batch."
+    w = self.rating_weights(labels, logits.shape[-1]).to(logits.dtype) # (B, K)
+    nll = -F.log_softmax(logits, dim=-1) # (B, K)
+    uniform = nll.mean(-1, keepdim=True) # (B, 1)
+    smooth = (1 - self.label_smoothing) * nll + self.label_smoothing * uniform # (B, K)
+    return (w * smooth).sum() / (w.sum() if total_weight is None else total_weight)

@@ -15,9 +15,10 @@ from .data_report import check_counts
 from .decision import shift_decision
 from .files import user_path
 from .model import EmotionClassifier
-from emotion_detection.phase1 import (
-    check_run, check_run_id, is_done, load_phases, open_run, remove_checkpoints,
-    run_identity, run_lock, save_phase, train_phase1,
+from .phase1 import load_phases, save_phase, train_phase1
+from emotion_detection.runs import (
+    check_run, check_run_id, claim_run_folder, phase_finished, remove_checkpoints, run_identity,
+    run_lock,
 )
 from .trainer import processes, train_classifier, trainer_arguments
 
@@ -25,52 +26,59 @@ from .trainer import processes, train_classifier, trainer_arguments
 def train_phase2(
     config:Config,
     phase1_folder:str|os.PathLike, # Made by `train_phase1`
-    one:DataModule, # Phase 1's data, for replay and for the evaluation of its language
-    two:DataModule, # Phase 2's data
+    phase1_data:DataModule, # For replay, and for the evaluation of its language
+    phase2_data:DataModule,
     output_dir:str|os.PathLike, # `final_model/` is made in it
     resume:bool=False, # Go on from the last whole checkpoint
-    run_id:str|None=None, # From `open_run`
+    run_id:str|None=None, # From `claim_run_folder`
 )->Path: # The folder `final_model`
-    "Go on training on phase 2, with a share of phase 1's texts in every epoch, and write the model folder."
+    "Train on phase 2 with a share of phase 1's texts in every epoch; write the model folder."
     output_dir = user_path(output_dir)
     classifier = EmotionClassifier.load(phase1_folder)
     check_run_id(phase1_folder, run_id)
-    validation = two.validation + one.validation
+    validation = phase2_data.validation + phase1_data.validation
     run = train_classifier(
-        classifier, two.train, validation, config.phase2, config, output_dir, 'phase 2',
-        pool=one.train,
-        draw=round(config.phase2.replay_fraction * len(one.train)),
+        classifier, phase2_data.train, validation, config.phase2, config, output_dir, 'phase 2',
+        pool=phase1_data.train,
+        draw=round(config.phase2.replay_fraction * len(phase1_data.train)),
         resume=resume,
     )
-    more = {}
+    more = {'phase': 'phase2', 'run_id': run_id}
     if config.shift_decision:
         more['decision'] = shift_decision(run.classifier, validation)
         run.metrics = more['decision'].pop('scores')
-    save_phase(
-        run, output_dir / 'final_model', config, one, two, phase='phase2', run_id=run_id, **more
-    )
-    return output_dir/'final_model'
+    final = output_dir/'final_model'
+    save_phase(run, final, config, phase1_data, phase2_data, **more)
+    return final
 
 # %% ../nbs/04_phase2.ipynb #c5f7d0e6
 # Folders of a training and their kinds
 TRAINED = {'phase1_final': 'trained', 'final_model': 'trained'}
 
-def _train_both(config, one, two, output_dir, token, resume):
+def _train_both(config, phase1_data, phase2_data, output_dir, token, resume):
     "Phase 1, then phase 2, each unless this run has done it; the folder of the last"
-    run_id = open_run(output_dir, run_identity(config, one, two), resume)
-    first, final = output_dir/'phase1_final', output_dir/'final_model'
-    main = processes().is_main_process
-    if not (resume and is_done(first, run_id)):
-        train_phase1(config, one, output_dir, two, token, resume, run_id)
-    if main:
+    run_id = claim_run_folder(output_dir, run_identity(config, phase1_data, phase2_data), resume)
+    first = output_dir/'phase1_final'
+    final = output_dir/'final_model'
+    is_main = processes().is_main_process
+    if not (resume and phase_finished(first, run_id)):
+        train_phase1(config, phase1_data, output_dir, phase2_data, token, resume, run_id)
+    if is_main:
         remove_checkpoints(output_dir, 'phase1')  # several GB at full size
-    if not (resume and is_done(final, run_id)):
-        train_phase2(config, first, one, two, output_dir, resume, run_id)
-    if main:
+    if not (resume and phase_finished(final, run_id)):
+        train_phase2(config, first, phase1_data, phase2_data, output_dir, resume, run_id)
+    if is_main:
         remove_checkpoints(output_dir)
     return final
 
 # %% ../nbs/04_phase2.ipynb #058c75ed
+def _warn_of_counts(*data):
+    "Say where a data set has other numbers of rows than its authors published"
+    for part in data:
+        for check in check_counts(part):
+            if not check['equal']:
+                print(f"warning: {check['message']}", file=sys.stderr)
+
 def train_phases(
     config:Config,
     output_dir:str|os.PathLike, # `phase1_final/` and `final_model/` are made in it
@@ -86,9 +94,9 @@ def train_phases(
     # missing test texts show now, not after training
     needs = SPLITS if config.export.report else SPLITS[:2]
     with run_lock(output_dir):
-        with processes().main_process_first(): one, two = load_phases(config, token, needs)
+        with processes().main_process_first():
+            phase1_data, phase2_data = load_phases(config, token, needs)
         if processes().is_main_process:
-            for check in check_counts(one) + check_counts(two):
-                if not check['equal']: print(f"warning: {check['message']}", file=sys.stderr)
-        final = _train_both(config, one, two, output_dir, token, resume)
-    return final, one, two
+            _warn_of_counts(phase1_data, phase2_data)
+        final = _train_both(config, phase1_data, phase2_data, output_dir, token, resume)
+    return final, phase1_data, phase2_data

@@ -14,17 +14,18 @@ import pandas as pd
 from .behaviour import judge_suite, write_behaviour
 from .calibration import calibrate_folder
 from .card import write_card
+from .comparison import evaluate_folders, ms_per_text
 from .config import Config
 from .data import DataModule, by_language
 from .data_mapping import LABELS
-from .evaluation import evaluate_folders, ms_per_text, write_report
 from .export import export_onnx
 from .files import InputError, check_ours, check_output, folder_mb, note_made
 from .files import read_json, scratch_folder, user_path
-from .phase1 import check_run, run_lock
 from .phase2 import TRAINED, train_phases
 from .predict import EmotionPredictor
 from .quantization import quantize_int8
+from .report import write_report
+from .runs import check_run, run_lock
 from .trainer import end_processes
 from .trimming import read_unigram, trim_model
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['INT8_FLAGS', 'cpu_quota', 'cpu_count', 'cpu_facts', 'find_onnx', 'onnx_folder', 'external_files', 'HeldGraph',
-           'forks', 'open_session', 'run_session', 'OnnxModel']
+           'forks', 'open_session', 'graph_inputs', 'run_session', 'OnnxModel']
 
 # %% ../nbs/reference/runtime.ipynb #d33d0ae8
 import ctypes
@@ -249,14 +249,22 @@ def _line(error):
 # %% ../nbs/reference/runtime.ipynb #6f7a8b9c
 _INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
 
+def graph_inputs(
+    session:ort.InferenceSession,
+    input_ids:np.ndarray, # Shape `(B, T)`, int64
+    attention_mask:np.ndarray, # Shape `(B, T)`, int64, 0 at padding
+)->dict[str,np.ndarray]: # Name to array, each of shape `(B, T)`
+    "What a graph asks for; all tokens are of type 0."
+    given = dict(zip(_INPUTS, (input_ids, attention_mask, np.zeros_like(input_ids))))
+    return {i.name: given[i.name] for i in session.get_inputs() if i.name in given}
+
 def run_session(
     session:ort.InferenceSession,
     input_ids:np.ndarray, # Shape `(B, T)`, int64
     attention_mask:np.ndarray, # Shape `(B, T)`, int64, 0 at padding
 )->np.ndarray: # Logits, shape `(B, K)`
     "Run a graph once."
-    given = dict(zip(_INPUTS, (input_ids, attention_mask, np.zeros_like(input_ids))))
-    return session.run(['logits'], {i.name: given[i.name] for i in session.get_inputs()})[0]
+    return session.run(['logits'], graph_inputs(session, input_ids, attention_mask))[0]
 
 # %% ../nbs/reference/runtime.ipynb #2900b82b
 class _Sessions:

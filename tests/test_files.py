@@ -323,7 +323,7 @@ def test_the_home_is_written_out(untrained, tmp_path, monkeypatch, capsys):
     from emotion_detection.artefact import check_files, update_manifest
     from emotion_detection.config import load_config
     from emotion_detection.data import DataModule, Source
-    from emotion_detection.evaluation import model_folders
+    from emotion_detection.comparison import model_folders
     from emotion_detection.export import export_onnx
     from emotion_detection.model import EmotionClassifier
     from emotion_detection.predict import EmotionPredictor

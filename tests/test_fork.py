@@ -87,7 +87,7 @@ def apart(outputs, tmp_path):
     "The INT8 folder with its weights in a file beside the graph."
     import shutil
     from emotion_detection.artefact import listed_files, update_manifest
-    from emotion_detection.quantization import spread_weights
+    from emotion_detection.int8_graph import spread_weights
     folder = shutil.copytree(outputs/'int8', tmp_path/'apart')
     assert spread_weights(folder/'onnx/model_quantized.onnx', 0)
     update_manifest(folder, files=listed_files(folder))

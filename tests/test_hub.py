@@ -450,7 +450,7 @@ def encoder(tmp_path_factory):
     "The files of a small encoder, as another library would have published it."
     from transformers import XLMRobertaConfig, XLMRobertaModel, set_seed
     from emotion_detection.data import DataModule, Source
-    from emotion_detection.model import train_tokenizer
+    from emotion_detection.tokenizer import train_tokenizer
     folder = tmp_path_factory.mktemp('encoder')
     tokenizer = train_tokenizer(DataModule(Source('bundled:vi', language='vi')).train.text, 400)
     set_seed(0)

@@ -59,7 +59,7 @@ def test_open(words):
     )
     check_licenses([words])
     assert license_notes([words]) == []
-    assert use_words([words]) == f'data licensed {words}: free to use, commercially too'
+    assert use_words([words]) == f'data licensed {words} (free to use, commercially too)'
 
 
 @pytest.mark.parametrize('words', CLOSED, ids=repr)
@@ -70,7 +70,7 @@ def test_closed(words):
     with pytest.raises(InputError, match='pass --i_have_rights'): check_licenses([words])
     with pytest.raises(InputError): check_licenses(['CC0 1.0', words])
     assert license_notes(['CC0 1.0', words]) == [f'training data licensed {words}']
-    assert use_words(['CC0 1.0', words]).endswith(': not free for every use')
+    assert use_words(['CC0 1.0', words]).endswith(' (not free for every use)')
 
 
 @pytest.mark.parametrize('licenses', [None, [], ()])
@@ -79,7 +79,7 @@ def test_silence(licenses):
         'the model does not say what its training data are licensed under'
     ]
     with pytest.raises(InputError, match='does not say'): check_licenses(licenses)
-    assert use_words(licenses) == 'data licensed not stated: ask before you use the model'
+    assert use_words(licenses) == 'data licensed not stated (ask before you use the model)'
 
 
 @pytest.mark.parametrize('source, licence, found', [

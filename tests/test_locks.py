@@ -235,7 +235,7 @@ def test_a_fork_does_not_inherit_a_lock(tmp_path):
 
 def test_phase_2_goes_on_from_its_own_phase_1(tmp_path):
     from emotion_detection.files import GateError, write_json
-    from emotion_detection.phase1 import check_run_id
+    from emotion_detection.runs import check_run_id
     write_json(tmp_path/'training_summary.json', {'run_id': 'one'})
     check_run_id(tmp_path, 'one')
     check_run_id(tmp_path, None)

@@ -77,14 +77,17 @@ def test_its_licenses_are_stated():
     first = (folder/'LICENSES.md').read_text('utf8').split('\n\n')[1]
     assert first.startswith('**There is no ViGoEmotions in this model, so commercial use is free.**')
     card = (folder/'README.md').read_text('utf8')
-    assert 'free to use, commercially too.**' in card.split('\n# ')[1].split('\n\n')[1]
+    assert '(free to use, commercially too).**' in card.split('\n# ')[1].split('\n\n')[1]
 
 
 def test_there_is_no_vigoemotions_in_it():
     "By what training wrote down, not by what the license file says."
     summary = read_json(packaged_model()/'training_summary.json')
     for data in summary['data']:
-        assert 'vigoemotions' not in make_model.squeezed(data['source'])
+        assert make_model.credits_of(data)
+        # `vi_goemotions` of the bundled samples is GoEmotions in Vietnamese
+        own = data['source'].startswith('bundled:')
+        assert own or 'vigoemotions' not in make_model.squeezed(data['source'])
 
 
 def test_it_names_no_folder_of_the_machine():
@@ -95,7 +98,7 @@ def test_it_names_no_folder_of_the_machine():
 
 
 def test_everything_is_in_git():
-    "Nothing of the folder is ignored, and nothing is changed."
+    "No file of the folder was ignored or forgotten."
     if not (ROOT/'.git').exists():
         pytest.skip('no git checkout')
     listed = subprocess.run(
@@ -272,7 +275,7 @@ def test_a_free_model_is_taken(outputs, finished, tmp_path):
     licenses = (made/'LICENSES.md').read_text('utf8')
     assert 'samples: CC0 1.0' in licenses
     assert 'GoEmotions: CC BY' not in licenses  # it learned from the samples alone
-    assert '**Training data licensed CC0 1.0: free to use' in (made/'README.md').read_text('utf8')
+    assert '**Training data licensed CC0 1.0 (free to use' in (made/'README.md').read_text('utf8')
 
 
 def test_the_earlier_model_is_replaced_as_a_whole(outputs, finished, tmp_path):

@@ -11,7 +11,7 @@ from emotion_detection.artefact import listed_files, update_manifest
 from emotion_detection.doctor import examine
 from emotion_detection.files import InputError
 from emotion_detection.predict import EmotionPredictor
-from emotion_detection.quantization import spread_weights
+from emotion_detection.int8_graph import spread_weights
 from emotion_detection.runtime import find_onnx
 
 TEXTS = ['Cảm ơn bạn nhiều!', 'I am so angry right now', 'Ủa thật hả?', 'Mai họp lúc chín giờ.']
@@ -416,7 +416,7 @@ def test_what_is_many_texts(folders, what):
 
 def test_other_functions_that_take_many_texts(outputs):
     from emotion_detection import (
-        baseline, behaviour, data_report, evaluation, model, slices, static, trimming,
+        baseline, behaviour, comparison, data_report, model, slices, static, trimming,
     )
     classifier = model.EmotionClassifier.load(outputs/'final_model')
     calls = {
@@ -427,7 +427,7 @@ def test_other_functions_that_take_many_texts(outputs):
         'token_lengths': lambda t: data_report.token_lengths(t, classifier.tokenizer),
         'find_slices': lambda t: slices.find_slices(t, ['en'] * len(t)),
         'text_feeds': lambda t: static.text_feeds(outputs / 'onnx', t),
-        'ms_per_text': lambda t: evaluation.ms_per_text(len, t),
+        'ms_per_text': lambda t: comparison.ms_per_text(len, t),
         'ask': lambda t: behaviour.ask(len, t),
         'baseline.probs': lambda t: baseline.Baseline(None, None).probs(t),
     }
@@ -484,7 +484,7 @@ def large_tokenizer(folder, **config):
     "A Unigram tokenizer of more than 100,000 tokens, with XLM-R's way of cutting, and a configuration"
     from tokenizers import Tokenizer
     from transformers import XLMRobertaTokenizerFast
-    from emotion_detection.model import train_tokenizer
+    from emotion_detection.tokenizer import train_tokenizer
     spec = json.loads(
         train_tokenizer(['vui quá', 'I am so angry', 'ok bạn'] * 5, 60).backend_tokenizer.to_str()
     )
@@ -521,7 +521,7 @@ def warnings_logged(caplog):
 
 def said_while_loading(folder):
     "What `transformers` logs while our function loads a tokenizer"
-    from emotion_detection.model import load_tokenizer
+    from emotion_detection.encoders import load_tokenizer
     seen, handler = [], logging.Handler()
     handler.emit = lambda record: seen.append(record.getMessage())
     logger = logging.getLogger('transformers.tokenization_utils_base')
@@ -543,7 +543,7 @@ def test_the_regex_warning_is_silent_where_it_is_false(
     folder = make(tmp_path, **config)
     assert bool(said_while_loading(folder)) == warned
     theirs = AutoTokenizer.from_pretrained(folder)
-    from emotion_detection.model import load_tokenizer
+    from emotion_detection.encoders import load_tokenizer
     assert (
         load_tokenizer(str(folder)).backend_tokenizer.to_str() == theirs.backend_tokenizer.to_str()
     )
@@ -551,7 +551,7 @@ def test_the_regex_warning_is_silent_where_it_is_false(
 
 def test_other_warnings_are_heard(warnings_logged, tmp_path):
     "A tokenizer class of another kind than the folder's is reported as before."
-    from emotion_detection.model import quiet_tokenizer
+    from emotion_detection.encoders import quiet_tokenizer
     seen, handler = [], logging.Handler()
     handler.emit = lambda record: seen.append(record.getMessage())
     logger = logging.getLogger('transformers.tokenization_utils_base')
@@ -565,7 +565,7 @@ def test_other_warnings_are_heard(warnings_logged, tmp_path):
 def test_the_real_encoder_is_silent():
     "Loading XLM-R's vocabulary in a process of its own prints nothing."
     code = (
-        "import sys; from emotion_detection.model import load_tokenizer; t = "
+        "import sys; from emotion_detection.encoders import load_tokenizer; t = "
         "load_tokenizer(sys.argv[1]); print(t('Cảm ơn bạn').input_ids)"
     )
     done = subprocess.run(

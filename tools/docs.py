@@ -6,6 +6,7 @@ import argparse, importlib.metadata, os, re, shutil, subprocess, sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+LIVE = (sys.executable, 'tools/live/build.py')
 
 
 def environment():
@@ -49,6 +50,9 @@ def main():
             "docs: the package is not installed in this environment; run `pip install -e "
             "'.[dev]'` first"
         )
+    # says itself what is wrong with the model, before the minutes that the pages take
+    checked = subprocess.run([*LIVE, '--check'], cwd=ROOT, env=environment())
+    if checked.returncode: sys.exit(checked.returncode)
     date_readme()
     shutil.rmtree(ROOT/'_proc', ignore_errors=True)
     # a second worker would import torch once more, which costs more than it saves
@@ -66,13 +70,9 @@ def main():
     log.write_text(done.stdout, 'utf8')
     if done.returncode:
         sys.exit(f'docs: {reason(done.stdout)} (the whole output is in {log.relative_to(ROOT)})')
-    print(
-        'docs: the live page; without outputs/int8 its model is trained first, under a minute',
-        file=sys.stderr,
-    )
-    subprocess.run(
-        [sys.executable, 'tools/live/build.py', '_docs'], cwd=ROOT, env=environment(), check=True
-    )
+    print('docs: the live page', file=sys.stderr)
+    done = subprocess.run([*LIVE, '_docs'], cwd=ROOT, env=environment())
+    if done.returncode: sys.exit(done.returncode)
     print(f'docs: {len(list((ROOT/"_docs").rglob("*.html")))} pages in _docs/', file=sys.stderr)
     if check: sys.exit(subprocess.run([sys.executable, ROOT/'tools/crawl.py']).returncode)
 

@@ -70,7 +70,8 @@ def squeezed(name):
 def credits_of(data):
     "Keys of `CREDITS` for a source in a training summary; `InputError` when it is not free."
     source = data['source']
-    if 'vigoemotions' in squeezed(source):
+    kind, _, names = source.partition(':')
+    if kind != 'bundled' and 'vigoemotions' in squeezed(source):
         raise InputError(
             f"the model was trained on ViGoEmotions ({source}), which is for non-profit research "
             "only; a model that everybody may use has to be trained on other data"
@@ -80,7 +81,6 @@ def credits_of(data):
         raise InputError(
             f"the model was trained on {source}, licensed '{words}', which is not open"
         )
-    kind, _, names = source.partition(':')
     if kind == 'bundled':
         return ['vi_goemotions' if n == 'vi_goemotions' else 'samples' for n in names.split('+')]
     if squeezed(source) == 'goemotions' and license_id(words) == 'cc-by-4.0':

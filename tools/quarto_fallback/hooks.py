@@ -30,7 +30,13 @@ def on_config(config): config.mdx_configs['toc']['slugify'] = anchor
 def on_page_content(content, **kwargs): return _MATHS.sub(mathml, content)
 
 
-def on_post_page(output, **kwargs):
+def open_series(html):
     "The first section of the sidebar is the series and always open; the theme folds the others."
     opened = r'<li class="md-nav__item\1 md-nav__item--section md-nav__item--nested">'
-    return _SECTION.sub(opened, output, count=1)
+    return _SECTION.sub(opened, html, count=1)
+
+
+def on_post_page(output, **kwargs): return open_series(output)
+
+
+def on_post_template(output_content, **kwargs): return open_series(output_content)  # 404.html
