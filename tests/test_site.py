@@ -173,8 +173,9 @@ def test_footer_leads_on(site):
 def test_exercises(site, stem):
     "Two tasks at the end of each of the numbered pages, each with a solution that is folded and asserts something."
     cells = nbformat.read(ROOT/f'nbs/{stem}.ipynb', 4).cells
-    at = next(i for i,c in enumerate(cells) if c.source.strip()=='## Exercises')
-    code = [c for c in cells[at:] if c.cell_type=='code' and not c.source.startswith('#| hide')]
+    at = next(i for i,c in enumerate(cells) if c.source.startswith('## Exercises'))
+    code = [c for c in cells[at:] if c.cell_type=='code' and not re.match(r'#\| hide|(from|import) ', c.source)]
+    code = [c for c in code if not re.fullmatch(r'(#\|.*\n|(from|import) .*\n?)+', c.source)]
     assert [
         c.source.startswith('#| code-fold: true\n#| code-summary: "Solution"\n') for c in code
     ] == [True, True]
