@@ -15,7 +15,7 @@ from .data import DataModule, class_counts
 from .data_mapping import LABEL2ID, LABELS
 from .files import InputError
 from .loss import class_weights
-from .text import normalise, refuse_one
+from .text import normalize, refuse_one
 
 # %% ../nbs/reference/baseline.ipynb #a83f1498
 def text_features()->FeatureUnion: # Untrained; turns texts into a sparse matrix
@@ -35,17 +35,17 @@ class Baseline:
         features:FeatureUnion, # Fitted
         classifier, # Fitted, with `predict_proba` over class ids
     ):
-        self.features, self.classifier, self.licences = features, classifier, []
+        self.features, self.classifier, self.licenses = features, classifier, []
 
     def probs(self,
-        texts:list[str], # Normalised here
+        texts:list[str], # Normalized here
     )->np.ndarray: # Shape `(N, K)`, in the order of `LABELS`; 0 for a label that no training text had
         "Probabilities without rounding."
         texts = list(refuse_one(texts, 'probs'))
         out = np.zeros((len(texts), len(LABELS)))
         if len(texts):
             out[:, self.classifier.classes_] = self.classifier.predict_proba(
-                self.features.transform([normalise(t) for t in texts])
+                self.features.transform([normalize(t) for t in texts])
             )
         return out
 

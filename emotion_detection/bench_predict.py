@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from .files import GateError, InputError, check_output, files_of, new_folder
 from .files import read_json, require_files, user_path
-from .text import normalise
+from .text import normalize
 
 # %% ../nbs/reference/bench_predict.ipynb #0fa193d4
 # Libraries of each kind
@@ -298,7 +298,7 @@ class Worker:
 
     def ask(self,
         what:str, # `one`, `many` or `state`
-        texts:list=(), # Normalised
+        texts:list=(), # Normalized
     )->dict: # The answer; `InputError` or `GateError` when the worker failed
         "Send a request and wait."
         try: print(json.dumps({'what': what, 'texts': texts}), file=self.process.stdin, flush=True)
@@ -325,7 +325,7 @@ def bench_texts(
     n:int|None=None, # Texts; default: all, once
     splits:tuple=('test', 'validation'), # Taken in this order
     seed:int=0, # Of the shuffling
-)->list[str]: # Normalised, none empty
+)->list[str]: # Normalized, none empty
     "Comments to measure with."
     from emotion_detection.data import Source, load_rows
     folder = os.environ.get('GOEMOTIONS_DIR')
@@ -333,7 +333,7 @@ def bench_texts(
     rows = [load_rows(Source(s)) for s in sources]
     pool, rng = [], random.Random(seed)
     for split in splits:
-        part = [t for r in rows if split in r for t in map(normalise, r[split]['text']) if t]
+        part = [t for r in rows if split in r for t in map(normalize, r[split]['text']) if t]
         pool += rng.sample(part, len(part))
     if not pool:
         raise InputError(

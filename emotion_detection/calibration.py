@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize_scalar
-from .artefact import update_manifest
+from .artifact import update_manifest
 from .data import DataModule
 from .files import InputError
 from .predict import EmotionPredictor, softmax
@@ -22,10 +22,10 @@ def calibration_error(
     bins:int=15, # Of confidence, equally wide, as in Guo et al.
 )->float: # In [0, 1]; 0 is perfect
     "Expected calibration error: how far accuracy and confidence are apart, averaged over the texts."
-    sure, right = probs.max(1), probs.argmax(1) == labels
-    bin_of = np.minimum((sure*bins).astype(int), bins-1)
+    confidence, right = probs.max(1), probs.argmax(1) == labels
+    bin_of = np.minimum((confidence*bins).astype(int), bins-1)
     return float(
-        sum(abs((right[bin_of == b] - sure[bin_of == b]).sum()) for b in range(bins)) / len(labels)
+        sum(abs((right[bin_of == b] - confidence[bin_of == b]).sum()) for b in range(bins)) / len(labels)
     )
 
 # %% ../nbs/reference/calibration.ipynb #1a4d8955
@@ -49,10 +49,10 @@ def coverage_curve(
 )->tuple[np.ndarray,np.ndarray,np.ndarray]: # Thresholds ascending; share of texts at or above each; accuracy on those
     "What is answered, and how well, at each confidence under which the predictor abstains."
     order = np.argsort(-probs.max(1), kind='stable')
-    sure, right = probs.max(1)[order], (probs.argmax(1) == labels)[order]
+    confidence, right = probs.max(1)[order], (probs.argmax(1) == labels)[order]
     n = np.arange(1, len(labels)+1)
-    last = np.append(sure[1:] != sure[:-1], True)  # texts of equal confidence go together
-    return sure[last][::-1], (n/len(labels))[last][::-1], (right.cumsum()/n)[last][::-1]
+    last = np.append(confidence[1:] != confidence[:-1], True)  # texts of equal confidence go together
+    return confidence[last][::-1], (n/len(labels))[last][::-1], (right.cumsum()/n)[last][::-1]
 
 def threshold_for(
     probs:np.ndarray,

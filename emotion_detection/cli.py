@@ -7,7 +7,7 @@ __all__ = ['ANSWER', 'PATHS', 'output_names', 'own_columns', 'too_deep', 'row_pr
            'stream_format', 'open_input', 'flat', 'write_answers', 'finite', 'as_json', 'print_json', 'check_first',
            'config_files', 'expand_paths', 'cmd_train', 'hub_token', 'hide_token', 'predict_rows', 'as_utf8',
            'sensible_threads', 'cmd_predict', 'show_answers', 'answer_line', 'printable', 'export_folder', 'dev_data',
-           'show_made', 'cmd_export', 'cmd_quantize', 'cmd_trim', 'cmd_evaluate', 'cmd_behaviour', 'cmd_data',
+           'show_made', 'cmd_export', 'cmd_quantize', 'cmd_trim', 'cmd_evaluate', 'cmd_behavior', 'cmd_data',
            'cmd_bench', 'cmd_doctor', 'cmd_push', 'cmd_serve', 'number', 'build_parser', 'join_texts', 'to_nowhere',
            'Messages', 'as_a_command', 'main', 'run_command', 'one_line']
 
@@ -28,7 +28,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from . import __version__
-from .artefact import packaged_model
+from .artifact import packaged_model
 from .data_mapping import LABELS
 from .files import GateError, InputError, require
 from .licenses import license_notes
@@ -433,7 +433,7 @@ def cmd_predict(args):
         args.abstain_below,
         args.allow_mismatch,
     )
-    for note in license_notes(predictor.licences):
+    for note in license_notes(predictor.licenses):
         print(f'note: {note}', file=sys.stderr)
     answers = rows.answered(_answers(args, rows, predictor, one_by_one))
     if args.output:
@@ -570,11 +570,11 @@ def cmd_trim(args):
     check_first(args, 'trimmed')
     config, data = dev_data(args)
     size = args.vocab_size or config.trimming.vocab_size
-    train, dev = (by_language(data, s) for s in ('train', 'validation'))
+    train, validation = (by_language(data, s) for s in ('train', 'validation'))
     show_made(
         args,
         trim_model(
-            args.model_path, train, args.output_dir, size, dev, config.trimming.all_characters
+            args.model_path, train, args.output_dir, size, validation, config.trimming.all_characters
         ),
     )
 
@@ -628,18 +628,18 @@ def cmd_evaluate(args):
     )
 
 # %% ../nbs/reference/cli.ipynb #d70ea1e7
-def cmd_behaviour(args):
-    "What models understand: the failure rates of the behavioural suite."
-    require('pandas', 'train', 'the behavioural suite')
-    from emotion_detection.behaviour import (
-        failure_rates, judge_suite, load_suite, side_by_side, write_behaviour,
+def cmd_behavior(args):
+    "What models understand: the failure rates of the behavioral suite."
+    require('pandas', 'train', 'the behavioral suite')
+    from emotion_detection.behavior import (
+        failure_rates, judge_suite, load_suite, side_by_side, write_behavior,
     )
     from emotion_detection.comparison import model_folders
     folders = model_folders(args.model_path, args.onnx)
-    check_first(args, 'behaviour', *folders.values())
+    check_first(args, 'behavior', *folders.values())
     suite = load_suite(args.suite)
     judged = judge_suite({name: EmotionPredictor(folder) for name,folder in folders.items()}, suite)
-    rates = write_behaviour(judged, args.output_dir) if args.output_dir else failure_rates(judged)
+    rates = write_behavior(judged, args.output_dir) if args.output_dir else failure_rates(judged)
     if args.json:
         return print(
             rates.to_json(orient='records', lines=True, force_ascii=False, double_precision=4),
@@ -661,15 +661,15 @@ def cmd_data(args):
     from emotion_detection.phase1 import load_phases, start_tokenizer
     check_first(args, 'data')
     config, token = load_config(args.config, args.set), hub_token(args)
-    one, two = load_phases(config, token, needs=())
+    english, vietnamese = load_phases(config, token, needs=())
     tokenizer = None
-    try: tokenizer = start_tokenizer(config, one.train.text + two.train.text, token)
+    try: tokenizer = start_tokenizer(config, english.train.text + vietnamese.train.text, token)
     except InputError as e: print(f"no token lengths: {e}", file=sys.stderr)
     measure = {'tokenizer': tokenizer, 'max_length': config.model.max_length}
     reports = (
-        save_report(args.output_dir, one, two, **measure)
+        save_report(args.output_dir, english, vietnamese, **measure)
         if args.output_dir
-        else [data_report(dm, **measure) for dm in (one, two)]
+        else [data_report(dm, **measure) for dm in (english, vietnamese)]
     )
     for warning in (w for r in reports for w in r['warnings']):
         print(f'warning: {warning}', file=sys.stderr)
@@ -722,7 +722,7 @@ def cmd_doctor(args):
         raise GateError(f"{folder} is not well: {', '.join(wrong)}")
 
 def cmd_push(args):
-    "Publish a model folder on the Hugging Face Hub, if the licences of its training data allow it."
+    "Publish a model folder on the Hugging Face Hub, if the licenses of its training data allow it."
     require('huggingface_hub', 'train', 'publishing')
     from emotion_detection.sharing import push_to_hub
     print(
@@ -866,8 +866,8 @@ def build_parser()->argparse.ArgumentParser:
     _evaluate_arguments(
         add('evaluate', cmd_evaluate, config=True, output={'required': True}, model=None, json=True)
     )
-    _behaviour_arguments(
-        add('behaviour', cmd_behaviour, output={'default': None}, model=None, json=True)
+    _behavior_arguments(
+        add('behavior', cmd_behavior, output={'default': None}, model=None, json=True)
     )
     add('data', cmd_data, config=True, output={'default': None}, model=None, json=True)
     add('doctor', cmd_doctor, model=None, json=True).add_argument(
@@ -887,7 +887,7 @@ def build_parser()->argparse.ArgumentParser:
     push.add_argument(
         '--i_have_rights',
         action='store_true',
-        help='publish although the licences of the training data do not allow it',
+        help='publish although the licenses of the training data do not allow it',
     )
     push.add_argument('--hf_token', help=_TOKEN_HELP)
     return parser
@@ -969,7 +969,7 @@ def _folders_arguments(p):
         help='the folder must be ONNX; of a folder of folders, only those that are',
     )
 
-def _behaviour_arguments(p):
+def _behavior_arguments(p):
     _folders_arguments(p)
     p.add_argument(
         '--suite',
@@ -1012,7 +1012,7 @@ def _evaluate_arguments(p):
     p.add_argument(
         '--cards',
         action='store_true',
-        help='run the behavioural suite too, and write a model card (README.md) into each folder',
+        help='run the behavioral suite too, and write a model card (README.md) into each folder',
     )
 
 # %% ../nbs/reference/cli.ipynb #309532ae

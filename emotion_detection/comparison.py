@@ -15,7 +15,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from .artefact import versions
+from .artifact import versions
 from .baseline import train_baseline
 from .calibration import calibration_error
 from .ceiling import ceiling_table
@@ -95,7 +95,7 @@ def _facts(folder, predictor):
         'mb': round(folder_mb(folder), 3),
         'vocabulary': read_json(folder/'config.json').get('vocab_size'),
         'temperature': predictor.temperature,
-        'licences': predictor.licences,
+        'licenses': predictor.licenses,
     }
 
 # %% ../nbs/reference/comparison.ipynb #7c200cef
@@ -117,9 +117,9 @@ def evaluate_folders(
     found = []
     if baseline:
         _say('train the baseline')
-        licences = sorted({license_of(dm.source) for dm in data})
+        licenses = sorted({license_of(dm.source) for dm in data})
         trained = train_baseline(*data)
-        found.append(evaluate(BASELINE, trained, form='baseline', licences=licences))
+        found.append(evaluate(BASELINE, trained, form='baseline', licenses=licenses))
     for name, folder in folders.items():
         predictor = EmotionPredictor(folder, onnx)
         found.append(evaluate(name, predictor, **_facts(folder, predictor)))
@@ -186,7 +186,7 @@ def model_entry(
     return {
         'name': model.name,
         **dict.fromkeys(('form', 'mb', 'vocabulary', 'temperature')),
-        'licences': [],
+        'licenses': [],
         **model.facts,
         'texts': len(results),
         'scores': {name: scores.loc[name].tolist() for name in scores.index},
@@ -203,14 +203,14 @@ def data_entry(
 )->dict: # See the table above
     "What the report says about the data."
     part = majority(dm.splits[split])
-    licence = license_of(dm.source)
+    license = license_of(dm.source)
     source = local_name(dm.source.source)
     own = results[(results['source'] == source) & (results['language'] == dm.source.language)]
     return {
         'language': dm.source.language,
         'source': source,
-        'licence': licence,
-        'may_show': may_show(licence),
+        'license': license,
+        'may_show': may_show(license),
         'texts': len(part),
         'train_texts': len(dm.train),
         'per_class': {label: int(n) for label, n in zip(LABELS, class_counts(part))},

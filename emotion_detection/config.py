@@ -22,9 +22,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from transformers import TrainingArguments
 from .data import Source
-from .files import InputError
+from .files import OLD_KEYS, InputError, present_keys
 from .rows import check_start, not_text
-from .model import Scratch
+from .model import EncoderShape
 
 # %% ../nbs/reference/config.ipynb #9f05d043
 class Section(BaseModel):
@@ -36,7 +36,7 @@ class ModelSection(Section):
     name:str|None = None # Folder or Hub id of any `transformers` encoder
     revision:str|None = None # Commit on the Hub
     # Shape of an encoder that starts from random weights; used when `name` is not set
-    scratch:Scratch|None = None
+    scratch:EncoderShape|None = None
     max_length:int = Field(128, ge=8) # Tokens; longer texts are cut
 
 class DataSection(Section):
@@ -58,7 +58,7 @@ class ExportSection(Section):
     tolerance:float = Field(1e-4, gt=0) # Largest difference of a logit between PyTorch and ONNX
     # Share of answers that should be right on the validation texts; less sure ones get no label. Default: all texts get one
     target_accuracy:float|None = Field(None, gt=0, le=1)
-    # Evaluate on the test texts at the end, run the behavioural suite, write a card into each folder
+    # Evaluate on the test texts at the end, run the behavioral suite, write a card into each folder
     report:bool = True
 
 class QuantizationSection(Section):
@@ -173,7 +173,7 @@ def parse_yaml(
     name:str='the value', # For the message
 ):
     "YAML without surprises."
-    try: return yaml.load(text, _Loader)
+    try: return present_keys(yaml.load(text, _Loader))
     except yaml.YAMLError as e:
         raise InputError(f"{name} is not valid YAML: {' '.join(str(e).split())}") from None
     except RecursionError: raise InputError(f"{name} is nested too deeply") from None
@@ -278,7 +278,7 @@ def apply_override(
     path, sep, value = assignment.partition('=')
     if not sep or not path.strip():
         raise InputError(f"--set {assignment}: write it as section.key=value")
-    names = path.strip().split('.')
+    names = [OLD_KEYS.get(name, name) for name in path.strip().split('.')]
     *parents, last = names
     for p in parents:
         if raw.get(p) is None: raw[p] = {}
@@ -331,14 +331,14 @@ def set_keys(
     raw:dict, # Nested dicts of a configuration, changed in place
     overrides:tuple|list, # `section.key=value`, see `apply_override`
 ):
-    "Apply all overrides; where one names another source, the licence that the file states goes."
+    "Apply all overrides; where one names another source, the license that the file states goes."
     before = _sources(raw)
     for assignment in overrides: apply_override(raw, assignment)
     given = {assignment.partition('=')[0].strip() for assignment in overrides}
     for phase,source in _sources(raw).items():
         replaced = phase in before and source != before[phase]
-        if replaced and not given & {f'data.{phase}.licence', f'data.{phase}', 'data'}:
-            raw['data'][phase].pop('licence', None)
+        if replaced and not given & {f'data.{phase}.license', f'data.{phase}', 'data'}:
+            raw['data'][phase].pop('license', None)
 
 def _sources(raw):
     "Phase to source, as far as they are there"

@@ -61,7 +61,7 @@ def known_as(
     "Which published counts the rows should have."
     source, known = dm.source, {}
     hub = source.source.lower() in _HUB
-    held = {s for s in dm.read if source.held_out and s != 'train'}
+    held = {s for s in dm.read if source.evaluation_source and s != 'train'}
     for splits, named in (
         (
             [s for s in SPLITS if s in dm.read and s not in held],
@@ -69,7 +69,7 @@ def known_as(
         ),
         (
             [s for s in SPLITS if s in held],
-            hub and not Path(source.held_out or '').expanduser().exists(),
+            hub and not Path(source.evaluation_source or '').expanduser().exists(),
         ),
     ):
         keys = {
@@ -200,9 +200,9 @@ def data_report(
     ]
     warnings = [f"{s.source} {c['message']}" for c in published if not c['equal']]
     warnings += [missing_rows(dm, split) for split in SPLITS if not len(dm.splits[split])]
-    facts = {k: getattr(s, k) for k in ('source', 'language', 'config', 'held_out', 'revision')}
+    facts = {k: getattr(s, k) for k in ('source', 'language', 'config', 'evaluation_source', 'revision')}
     return facts | {
-        'commit': dm.commit, 'targets': s.targets, 'licence': s.licence, 'splits': splits,
+        'commit': dm.commit, 'targets': s.targets, 'license': s.license, 'splits': splits,
         'conflicts': len(set().union(*at_odds.values())), 'ids': dm.ids,
         'unclear': {'ratings': dm.unclear, 'counted': s.unclear=='neutral'},
         'published': published, 'warnings': warnings}
@@ -280,9 +280,9 @@ def report_text(
     "Reports for a terminal."
     out = []
     for r in reports:
-        held = r['held_out'] and f"held out: {r['held_out']}"
+        held = r['evaluation_source'] and f"held out: {r['evaluation_source']}"
         commit = r['commit'] and f"commit {r['commit'][:12]}"
-        facts = [r['source'], r['config'], held, commit, f"targets {r['targets']}", r['licence']]
+        facts = [r['source'], r['config'], held, commit, f"targets {r['targets']}", r['license']]
         table = [('', [s['split'] for s in r['splits']]), *_lines(r)]
         out += [f"{r['language']}: {', '.join(f for f in facts if f)}", '']
         out += [f'{label:<28}' + ''.join(f'{c:>19}' for c in cells) for label,cells in table]
@@ -290,7 +290,7 @@ def report_text(
     return '\n'.join(out)
 
 # %% ../nbs/reference/data_report.ipynb #5f23c633
-# from dark to light, so that they stay apart in greyscale
+# from dark to light, so that they stay apart in grayscale
 _COLORS = ('#1d3f4f', '#c05f3c', '#e9b44c', '#dfe3e8')
 
 def _names(codes):

@@ -13,12 +13,12 @@ import re
 import warnings
 from pathlib import Path
 import numpy as np
-from emotion_detection.artefact import (
+from emotion_detection.artifact import (
     check_hashes, check_sizes, read_manifest, read_tensors, versions,
 )
 from .files import InputError, folder_mb, read_json, refuse_pointers, require_files
 from .licenses import use_words
-from .predict import EmotionPredictor, find_model, judge_canary, load_tokenizer
+from .predict import EmotionPredictor, find_model, judge_canary, open_tokenizer
 from .runtime import cpu_count, cpu_facts, cpu_quota
 
 # %% ../nbs/reference/doctor.ipynb #122d5037
@@ -48,7 +48,7 @@ def _try(check, done):
 
 def _folder_words(m):
     "A manifest in a line"
-    return f"{m['precision']}, {m['max_length']} tokens, {use_words(m['licences'])}"
+    return f"{m['precision']}, {m['max_length']} tokens, {use_words(m['licenses'])}"
 
 def _canary_words(rows, allowed):
     "A canary that passed, in a line"
@@ -122,7 +122,7 @@ def check_tokenizer(
     folder:str|os.PathLike, # PyTorch folder
 )->int: # Tokens; `InputError` when it cannot be read, or has more than the model knows
     "Open the tokenizer of a folder."
-    size = load_tokenizer(folder, 512).get_vocab_size()
+    size = open_tokenizer(folder, 512).get_vocab_size()
     known = read_json(Path(folder)/'config.json').get('vocab_size', size)
     if size > known:
         raise InputError(

@@ -45,7 +45,7 @@ def evaluate_model(
     split:str='test',
     # `DataModule`s with single ratings of the same comments, for the noise ceiling
     ratings:tuple|list=(),
-)->pd.DataFrame: # A row per text: `language`, `source`, `licence`, `text`, `label`, `pred` (class ids), a probability per label (`nan` where there is none), `votes_<label>`; `InputError` when a split is empty
+)->pd.DataFrame: # A row per text: `language`, `source`, `license`, `text`, `label`, `pred` (class ids), a probability per label (`nan` where there is none), `votes_<label>`; `InputError` when a split is empty
     "Predict a split of each data set."
     frames = []
     for dm in data:
@@ -60,7 +60,7 @@ def evaluate_model(
         about = {
             'language': part.language,
             'source': local_name(dm.source.source),
-            'licence': license_of(dm.source),
+            'license': license_of(dm.source),
             'text': part.text,
         }
         frames.append(
@@ -108,18 +108,18 @@ def plot_confusions(
 # %% ../nbs/reference/errors.ipynb #a35e4af5
 def confused_pairs(
     results:pd.DataFrame, # From `evaluate_model`
-)->pd.DataFrame: # One row per language and pair of labels, commonest first: `language`, `label`, `pred`, `texts`, `share` (of the true label's texts), `sure` (mean probability of the wrong answer)
+)->pd.DataFrame: # One row per language and pair of labels, commonest first: `language`, `label`, `pred`, `texts`, `share` (of the true label's texts), `confidence` (mean probability of the wrong answer)
     "Which labels are taken for which."
     wrong = results[results['label'] != results['pred']]
-    sure = (
+    confidence = (
         wrong[list(LABELS)].to_numpy()[np.arange(len(wrong)), wrong['pred']] if len(wrong) else []
     )
     total = results.groupby(['language','label']).size()
     pairs = (
         wrong
-        .assign(sure=sure)
+        .assign(confidence=confidence)
         .groupby(['language', 'label', 'pred'])
-        .agg(texts=('sure', 'size'), sure=('sure', 'mean'))
+        .agg(texts=('confidence', 'size'), confidence=('confidence', 'mean'))
         .reset_index()
     )
     pairs['share'] = [
@@ -129,7 +129,7 @@ def confused_pairs(
         label=[LABELS[i] for i in pairs['label']], pred=[LABELS[i] for i in pairs['pred']]
     )
     return named.sort_values(['texts', 'language'], ascending=[False, True], ignore_index=True)[
-        ['language', 'label', 'pred', 'texts', 'share', 'sure']
+        ['language', 'label', 'pred', 'texts', 'share', 'confidence']
     ]
 
 # %% ../nbs/reference/errors.ipynb #c71f5b17
@@ -154,11 +154,11 @@ def reliability(
     "How often answers of each confidence are right."
     rows = {}
     for lang,r in results.groupby('language'):
-        sure = r[list(LABELS)].max(axis=1).to_numpy()
+        confidence = r[list(LABELS)].max(axis=1).to_numpy()
         right = (r['label']==r['pred']).to_numpy()
-        bin_of = np.minimum((sure*bins).astype(int), bins-1)
+        bin_of = np.minimum((confidence*bins).astype(int), bins-1)
         rows |= {
-            (lang, b): (m.sum(), sure[m].mean(), *proportion(right[m]))
+            (lang, b): (m.sum(), confidence[m].mean(), *proportion(right[m]))
             for b in range(bins)
             if (m := bin_of == b).sum() >= min_texts
         }
@@ -170,7 +170,7 @@ def reliability(
     )
 
 # %% ../nbs/reference/errors.ipynb #be9d5bbf
-# Colors that stay apart in greyscale, markers and lines for who sees none
+# Colors that stay apart in grayscale, markers and lines for who sees none
 LOOK = (('#264653', 'o-'), ('#c8553d', 's--'), ('#7a7a7a', '^:'))
 
 def plot_reliability(
@@ -219,7 +219,7 @@ def margins(results:pd.DataFrame)->np.ndarray: # Shape `(N,)`, in [0, 1]
 def flips(
     before:pd.DataFrame, # From `evaluate_model`
     after:pd.DataFrame, # The same texts, another model
-)->pd.DataFrame: # Texts whose label changed: `language`, `licence`, `text`, `label`, `before`, `after` (names), `sure` (of the label before), `margin` (before)
+)->pd.DataFrame: # Texts whose label changed: `language`, `license`, `text`, `label`, `before`, `after` (names), `confidence` (of the label before), `margin` (before)
     "The texts on which two models differ."
     if not before['text'].equals(after['text']):
         raise InputError("the two models were not evaluated on the same texts")
@@ -227,12 +227,12 @@ def flips(
     b, name = before[changed], lambda ids: [LABELS[i] for i in ids]
     return pd.DataFrame({
         'language': b['language'],
-        'licence': b['licence'],
+        'license': b['license'],
         'text': b['text'],
         'label': name(b['label']),
         'before': name(b['pred']),
         'after': name(after['pred'][changed]),
-        'sure': b[list(LABELS)].max(axis=1),
+        'confidence': b[list(LABELS)].max(axis=1),
         'margin': margins(before)[changed],
     })
 
@@ -244,20 +244,20 @@ def plot_flips(
     bins:int=10,
 ): # `matplotlib` axes
     "Share of texts that flip, by how sure the model was."
-    changed, sure = (before['pred'] != after['pred']).to_numpy(), margins(before)
+    changed, confidence = (before['pred'] != after['pred']).to_numpy(), margins(before)
     edges = np.linspace(0, 1, bins+1)
-    bin_of = np.minimum((sure*bins).astype(int), bins-1)
+    bin_of = np.minimum((confidence*bins).astype(int), bins-1)
     share = [100*changed[bin_of==b].mean() if (bin_of==b).any() else 0 for b in range(bins)]
     ax = plt.subplots(figsize=(5.4,2.9), layout='constrained')[1]
     ax.bar(edges[:-1], share, width=1/bins, align='edge', color='#c8553d', edgecolor='white')
     finding = (
-        f"half of these had a margin below {np.median(sure[changed]):.2g}" if changed.any() else ''
+        f"half of these had a margin below {np.median(confidence[changed]):.2g}" if changed.any() else ''
     )
     ax.set(
         xlabel='margin before: largest probability less the second',
         ylabel='labels changed (%)',
         xlim=(0, 1),
-        title=f'{step}: {changed.sum()} of {len(sure):,} labels change; {finding}'
+        title=f'{step}: {changed.sum()} of {len(confidence):,} labels change; {finding}'
         if changed.any()
         else f'{step}: no label changes',
     )
@@ -272,7 +272,7 @@ UNITED = ('all agree', 'a majority', 'divided')
 def by_agreement(
     results:pd.DataFrame, # From `evaluate_model`
     min_texts:int=30, # For a score
-)->pd.DataFrame: # Index `(language, raters)`; `texts`, `accuracy`, `low`, `high`, `sure` (mean probability of the answer), `note`; empty where single ratings are not known
+)->pd.DataFrame: # Index `(language, raters)`; `texts`, `accuracy`, `low`, `high`, `confidence` (mean probability of the answer), `note`; empty where single ratings are not known
     "Accuracy by how united the raters were."
     votes = results[VOTES].to_numpy()
     rated = votes.sum(1) >= 2
@@ -293,7 +293,7 @@ def by_agreement(
         for g in UNITED
         for lang, r in results[group == g].groupby('language')
     }
-    columns = ['texts','accuracy','low','high','sure','note']
+    columns = ['texts','accuracy','low','high','confidence','note']
     index = ['language','raters']
     if not rows:
         return pd.DataFrame(columns=columns, index=pd.MultiIndex.from_arrays([[],[]], names=index))
@@ -309,20 +309,20 @@ def by_agreement(
 def confident_mistakes(
     results:pd.DataFrame, # From `evaluate_model`
     n:int=5, # Per language
-)->pd.DataFrame: # `language`, `text`, `label`, `pred` (names), `sure`, `licence`; only texts that may be shown
+)->pd.DataFrame: # `language`, `text`, `label`, `pred` (names), `confidence`, `license`; only texts that may be shown
     "The wrong answers with the highest probability."
-    wrong = results[(results['label'] != results['pred']) & results['licence'].map(may_show)]
+    wrong = results[(results['label'] != results['pred']) & results['license'].map(may_show)]
     wrong = wrong.assign(
-        sure=wrong[list(LABELS)].max(axis=1),
+        confidence=wrong[list(LABELS)].max(axis=1),
         label=[LABELS[i] for i in wrong['label']],
         pred=[LABELS[i] for i in wrong['pred']],
-    ).dropna(subset='sure')
+    ).dropna(subset='confidence')
     return (
         wrong
-        .sort_values('sure', ascending=False, kind='stable')
+        .sort_values('confidence', ascending=False, kind='stable')
         .groupby('language')
         .head(n)
-        .sort_values(['language', 'sure'], ascending=[True, False], ignore_index=True)[
-            ['language', 'text', 'label', 'pred', 'sure', 'licence']
+        .sort_values(['language', 'confidence'], ascending=[True, False], ignore_index=True)[
+            ['language', 'text', 'label', 'pred', 'confidence', 'license']
         ]
     )

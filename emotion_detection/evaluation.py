@@ -24,7 +24,7 @@ class EvaluatedModel:
     results:pd.DataFrame # From `evaluate_model`
     rewritten:pd.DataFrame # From `rewrite_table`
     foreign:list[dict] = field(default_factory=list) # From `foreign_row`, one per test set
-    # `form`, `mb`, `vocabulary` (tokens), `temperature`, `licences`
+    # `form`, `mb`, `vocabulary` (tokens), `temperature`, `licenses`
     facts:dict = field(default_factory=dict)
 
 BASELINE = 'TF-IDF + logistic regression'
@@ -55,8 +55,8 @@ def _language_change(part, pred, flipped):
         'high': gain['high'],
         'texts': len(part),
         'flipped': len(flipped),
-        'mended': int((flipped['after'] == flipped['label']).sum()),
-        'broken': int((flipped['before'] == flipped['label']).sum()),
+        'fixed': int((flipped['after'] == flipped['label']).sum()),
+        'regressed': int((flipped['before'] == flipped['label']).sum()),
         'margin_flipped': flipped['margin'].median(),
         'margin_all': float(np.median(margins(part))),
     }
@@ -72,5 +72,5 @@ def step_changes(
     for language, part in before.results.groupby('language'):
         pred = after.results.loc[part.index, 'pred']
         rows[language] = _language_change(part, pred, changed[changed['language'] == language])
-    counts = dict.fromkeys(('texts', 'flipped', 'mended', 'broken'), int)
+    counts = dict.fromkeys(('texts', 'flipped', 'fixed', 'regressed'), int)
     return pd.DataFrame(rows).T.rename_axis('language').astype(counts)

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 from optimum.exporters.onnx import main_export
-from .artefact import CANARY_TEXTS, write_canary, write_manifest
+from .artifact import CANARY_TEXTS, write_canary, write_manifest
 from emotion_detection.files import (
     GateError, check_output, new_folder, read_json, user_path, write_text,
 )
 from .first_token import keep_first_token
 from .model import EmotionClassifier
-from .text import normalise
-from .trainer import quiet
+from .text import normalize
+from .trainer import quiet_transformers
 
 # %% ../nbs/05_export.ipynb #0e6c6c22
 PROBES = CANARY_TEXTS + (
@@ -36,7 +36,7 @@ PROBES = CANARY_TEXTS + (
 def _encode(classifier, texts):
     "`input_ids` and `attention_mask`, each `(B, T)`"
     encoded = classifier.tokenizer(
-        [normalise(text) for text in texts],
+        [normalize(text) for text in texts],
         truncation=True,
         max_length=classifier.max_length,
         padding=True,
@@ -109,7 +109,7 @@ def to_onnx(
     "Translate with Optimum, without its messages."
     logging.disable(logging.WARNING)
     try:
-        with quiet(), warnings.catch_warnings():
+        with quiet_transformers(), warnings.catch_warnings():
             warnings.simplefilter('ignore')
             main_export(
                 str(model_dir),
@@ -134,7 +134,7 @@ def _read_report(folder, name):
 def _canary_ids(classifier):
     "Token ids of the reference texts"
     cut = {'truncation': True, 'max_length': classifier.max_length}
-    return [classifier.tokenizer(normalise(text), **cut).input_ids for text in CANARY_TEXTS]
+    return [classifier.tokenizer(normalize(text), **cut).input_ids for text in CANARY_TEXTS]
 
 # %% ../nbs/05_export.ipynb #b0d4903d
 def describe(
@@ -152,7 +152,7 @@ def describe(
         'onnx/model.onnx',
         'fp32',
         max_length=classifier.max_length,
-        licences=facts.get('licences', []),
+        licenses=facts.get('licenses', []),
         calibration=None,
         metrics={'validation': summary['scores']} if summary else {},
         export=export,

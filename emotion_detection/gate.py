@@ -23,7 +23,7 @@ from .data_mapping import LABELS
 from .files import InputError, read_json
 from .intervals import bootstrap_sums, confusion_rows
 from .metrics import emotion_scores, f1_name, scores_from
-from .predict import load_tokenizer
+from .predict import open_tokenizer
 from .runtime import cpu_count, find_onnx, graph_inputs, open_session
 
 # %% ../nbs/reference/gate.ipynb #46c69fc8
@@ -187,7 +187,7 @@ def folder_tokenizer(
 ):
     "The tokenizer of a folder, for texts of the length that its model was trained for."
     settings = read_json(Path(folder)/'config.json').get('emotion_detection', {})
-    return load_tokenizer(folder, settings.get('max_length', 128))
+    return open_tokenizer(folder, settings.get('max_length', 128))
 
 def open_gate(
     onnx_dir:str|os.PathLike, # FP32 ONNX folder

@@ -10,7 +10,7 @@ __all__ = ['OPEN_LICENSES', 'BUNDLED_LICENSES', 'license_id', 'may_show', 'licen
 import os
 import re
 from collections.abc import Iterable
-from .files import InputError, local_name, read_json, require_files
+from .files import InputError, local_name, present_keys, read_json, require_files
 
 # %% ../nbs/reference/licenses.ipynb #30e80bcd
 OPEN_LICENSES = {
@@ -69,7 +69,7 @@ def license_of(
     source, # `Source` of the configuration
 )->str: # Its license, or that none is stated: silence is not a permission
     "What may be done with a source."
-    stated = str(source.licence or '').strip()
+    stated = str(source.license or '').strip()
     if stated: return stated
     kind, _, names = source.source.partition(':')
     if kind == 'bundled':
@@ -86,10 +86,10 @@ def data_licenses(
 )->list[str]: # As training wrote them, each source with its own or with `not stated (…)`; empty when the folder says nothing
     "What the training data of a model are licensed under."
     file = require_files(folder, 'config.json')/'config.json'
-    facts = read_json(file).get('emotion_detection') or {}
-    stated = facts.get('licences') or []
+    facts = present_keys(read_json(file)).get('emotion_detection') or {}
+    stated = facts.get('licenses') or []
     if not isinstance(stated, list) or not all(isinstance(words, str) for words in stated):
-        raise InputError(f"{file} should list licences as texts, not {stated!r}")
+        raise InputError(f"{file} should list licenses as texts, not {stated!r}")
     return stated
 
 def hub_license(
@@ -139,6 +139,6 @@ def check_licenses(
     if not closed: return
     quoted = '; '.join(f"'{words}'" for words in closed)
     forbidden = any(_FORBIDS.search(str(words).removeprefix('not stated')) for words in closed)
-    unknown = 'the licence of the training data is not known to allow it'
+    unknown = 'the license of the training data is not known to allow it'
     why = 'the training data forbid it' if forbidden else unknown
     raise InputError(f"{why}: {quoted}; {anyway}")

@@ -19,7 +19,7 @@ from .files import local_name, new_folder, user_path, write_json
 from .licenses import license_of
 from .model import EmotionClassifier, load_tokenizer, train_tokenizer
 from emotion_detection.trainer import (
-    Training, plot_history, processes, train_classifier, training_summary,
+    PhaseResult, plot_history, processes, train_classifier, training_summary,
 )
 from .trimming import trim_classifier
 
@@ -33,8 +33,8 @@ def load_phases(
     "Load both phases, each without the texts that the other one is tested on."
     phase1_data = DataModule(config.data.phase1, token)
     phase2_data = DataModule(config.data.phase2, token)
-    phase1_data.keep_out(phase2_data.held_out())
-    phase2_data.keep_out(phase1_data.held_out())
+    phase1_data.keep_out(phase2_data.evaluation_keys())
+    phase2_data.keep_out(phase1_data.evaluation_keys())
     if needs:
         check_splits(phase1_data, phase2_data, needs=needs)
     return phase1_data, phase2_data
@@ -89,7 +89,7 @@ def encoder_of(
 def _without_folders(source):
     "A source with the names of its files only"
     return dataclasses.replace(
-        source, source=local_name(source.source), held_out=local_name(source.held_out)
+        source, source=local_name(source.source), evaluation_source=local_name(source.evaluation_source)
     )
 
 def without_paths(
@@ -107,7 +107,7 @@ def without_paths(
 # %% ../nbs/03_phase1.ipynb #12b3bdb4
 def _public_report(data):
     "The data report, with names in place of paths"
-    names = {key: local_name(getattr(data.source, key)) for key in ('source', 'held_out')}
+    names = {key: local_name(getattr(data.source, key)) for key in ('source', 'evaluation_source')}
     return data_report(data) | names
 
 def _write_phase(folder, run, config, data, more):
@@ -125,7 +125,7 @@ def _write_phase(folder, run, config, data, more):
     plt.close(figure)
 
 def save_phase(
-    run:Training,
+    run:PhaseResult,
     folder:str|os.PathLike, # Appears when everything is written
     config:Config,
     *data:DataModule, # What it was trained on
@@ -133,7 +133,7 @@ def save_phase(
 ):
     "Write a complete model folder, in the main process only; all wait for it."
     licenses = sorted({license_of(part.source) for part in data})
-    run.classifier.model.config.emotion_detection |= {'licences': licenses}
+    run.classifier.model.config.emotion_detection |= {'licenses': licenses}
     if processes().is_main_process:
         with new_folder(folder, 'trained') as new:
             _write_phase(new, run, without_paths(config), data, more)

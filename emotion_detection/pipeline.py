@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 import pandas as pd
-from .behaviour import judge_suite, write_behaviour
+from .behavior import judge_suite, write_behavior
 from .calibration import calibrate_folder
 from .card import write_card
 from .comparison import evaluate_folders, ms_per_text
@@ -98,11 +98,11 @@ def trim_and_quantize(
     config:Config,
 )->Path: # `output_dir`
     "The trimmed INT8 model; the folders in between are removed."
-    texts, dev = (by_language(data, split) for split in ('train', 'validation'))
+    texts, validation = (by_language(data, split) for split in ('train', 'validation'))
     with scratch_folder(user_path(output_dir)) as between:
         trimming = config.trimming
         trimmed = trim_model(
-            model_dir, texts, between / 'trimmed', trimming.vocab_size, dev, trimming.all_characters
+            model_dir, texts, between / 'trimmed', trimming.vocab_size, validation, trimming.all_characters
         )
         fp32 = export_onnx(trimmed, between/'onnx', config.export.opset, config.export.tolerance)
         return quantize_int8(fp32, output_dir, data, config.quantization)
@@ -111,24 +111,24 @@ def trim_and_quantize(
 def write_cards(
     folders:dict[str,Path], # Model folders by the names that the report has
     report:dict, # From `write_report`
-    output_dir:str|os.PathLike, # `behaviour/` is made in it
+    output_dir:str|os.PathLike, # `behavior/` is made in it
 ):
-    "Run the behavioural suite on each model, then write a card into each folder."
+    "Run the behavioral suite on each model, then write a card into each folder."
     for folder in folders.values():
         check_ours(folder, 'README.md')
-    say('behaviour: the bundled suite')
-    made = user_path(output_dir)/'behaviour'
+    say('behavior: the bundled suite')
+    made = user_path(output_dir)/'behavior'
     predictors = {name: EmotionPredictor(folder) for name,folder in folders.items()}
-    write_behaviour(judge_suite(predictors), made)
+    write_behavior(judge_suite(predictors), made)
     # when it lies in a report
-    note_made(output_dir, *(f'behaviour/{f.name}' for f in made.iterdir()))
-    behaviour = read_json(made/'behaviour.json')
-    for name,folder in folders.items(): write_card(folder, report, behaviour, name)
+    note_made(output_dir, *(f'behavior/{f.name}' for f in made.iterdir()))
+    behavior = read_json(made/'behavior.json')
+    for name,folder in folders.items(): write_card(folder, report, behavior, name)
 
 # %% ../nbs/reference/pipeline.ipynb #ea5e7b4f
 def report_all(
     folders:list[Path], # Model folders
-    output_dir:str|os.PathLike, # `report/` and `behaviour/` are made in it
+    output_dir:str|os.PathLike, # `report/` and `behavior/` are made in it
     *data:DataModule,
 )->pd.DataFrame: # One row per folder: `MB`, `macro_f1_<language>`, `f1_classes_<language>` where a label has no test text, `ms_per_text` (median, one text at a time)
     "Evaluate on the test texts beside a baseline, write report and cards, compare."
@@ -158,7 +158,7 @@ def planned_folders(
     "The folders that a run may make."
     folders = TRAINED | exported_folders(config)
     return folders | (
-        {'report': 'report', 'behaviour': 'behaviour'} if config.export.report else {}
+        {'report': 'report', 'behavior': 'behavior'} if config.export.report else {}
     )
 
 # %% ../nbs/reference/pipeline.ipynb #bfa50d52
@@ -175,15 +175,15 @@ def run_pipeline(
     output_dir = user_path(output_dir)
     check_run(output_dir, config, planned_folders(config), sources)
     with run_lock(output_dir):
-        final, one, two = train_phases(config, output_dir, token, resume)
+        final, english, vietnamese = train_phases(config, output_dir, token, resume)
         if not end_processes():
             return
         folders = [
             output_dir / 'phase1_final',
             final,
-            *export_all(final, output_dir, config, one, two),
+            *export_all(final, output_dir, config, english, vietnamese),
         ]
         if config.export.report:
-            return report_all(folders, output_dir, one, two)
+            return report_all(folders, output_dir, english, vietnamese)
     sizes = {'folder': [f.name for f in folders], 'MB': [*map(folder_mb, folders)]}
     return pd.DataFrame(sizes).set_index('folder')

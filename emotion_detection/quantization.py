@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 import numpy as np
 import onnx
-from emotion_detection.artefact import (
+from emotion_detection.artifact import (
     MANIFEST, check_files, read_canary, read_manifest, write_manifest,
 )
 from .config import QuantizationSection
@@ -25,7 +25,7 @@ from emotion_detection.int8_graph import (
     matrices, quantize_file, read_graph, spread_weights, weight_nodes,
 )
 from .int8_search import save_plot, search_fp32, try_fp32_set
-from .predict import ask_canary, load_tokenizer
+from .predict import ask_canary, open_tokenizer
 from .rounding import round_readers
 from .runtime import OnnxModel, find_onnx, onnx_folder
 from emotion_detection.smoothing import (
@@ -158,14 +158,14 @@ def _scores(after):
 def _canary_facts(folder, max_length):
     "How far the canary texts are from FP32's answers, and how far they may be"
     rows = ask_canary(
-        read_canary(folder), load_tokenizer(folder, max_length), OnnxModel(find_onnx(folder))
+        read_canary(folder), open_tokenizer(folder, max_length), OnnxModel(find_onnx(folder))
     )
     largest = max(row['gap'] for row in rows)
     tolerance = max(.02, 2*largest)
     return {'texts': len(rows), 'largest': round(largest, 6), 'tolerance': round(tolerance, 6)}
 
 # %% ../nbs/06_quantization.ipynb #d83aaf41
-_INHERITED = ('max_length', 'licences', 'calibration', 'export', 'trimming')
+_INHERITED = ('max_length', 'licenses', 'calibration', 'export', 'trimming')
 
 def complete_int8(
     folder:Path, # Has the quantized graph

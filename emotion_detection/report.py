@@ -91,13 +91,13 @@ def _step_row(report, step):
         **_cells(step, 'language'),
         'macro-F1, points': _points(step['macro_f1']) + over,
         'labels changed': f"{step['flipped']} of {step['texts']:,}",
-        **_cells(step, 'mended', 'broken'),
+        **_cells(step, 'fixed', 'regressed'),
         'margin of these (of all)': margin,
     }
 
 def _steps_part(report):
     rows = [_step_row(report, step) for step in report['differences']]
-    yield '## What each step changes\n\n' + markdown_table(rows, right=('mended', 'broken'))
+    yield '## What each step changes\n\n' + markdown_table(rows, right=('fixed', 'regressed'))
     yield (
         'Differences are of the same texts, so their intervals are narrower than those of the '
         'scores. One that holds 0 means that these texts cannot tell the two apart. The margin '
@@ -113,8 +113,8 @@ def _label_row(row):
     return _cells(row, 'language', 'label') | scores | _cells(row, 'support')
 
 def _agreement_row(row):
-    sure = '–' if row['sure'] is None else f"{row['sure']:.2f}"
-    return _cells(row, 'language', 'raters', 'texts') | {'accuracy': _accuracy(row), 'sure': sure}
+    confidence = '–' if row['confidence'] is None else f"{row['confidence']:.2f}"
+    return _cells(row, 'language', 'raters', 'texts') | {'accuracy': _accuracy(row), 'confidence': confidence}
 
 def _labels_part(report):
     last = report['models'][-1]
@@ -124,7 +124,7 @@ def _labels_part(report):
     if last['agreement']:
         rows = [_agreement_row(row) for row in last['agreement']]
         yield '### Where raters disagree\n\n' + markdown_table(rows, right=('texts',))
-        yield '*sure* is the mean probability of the answers.\n'
+        yield '*confidence* is the mean probability of the answers.\n'
 
 # %% ../nbs/reference/report.ipynb #bc53408d
 def _rewrite_row(row):
@@ -178,15 +178,15 @@ def _foreign_part(report):
 
 # %% ../nbs/reference/report.ipynb #377026b6
 def _mistakes_part(report, mistakes):
-    hidden = [f"{d['source']} ({d['licence']})" for d in report['data'] if not d['may_show']]
+    hidden = [f"{d['source']} ({d['license']})" for d in report['data'] if not d['may_show']]
     yield '## The most confident mistakes\n'
     if hidden:
         names = ', '.join(map(cell_text, hidden))
-        yield f"Not shown, since their licence does not let everybody pass texts on: {names}.\n"
+        yield f"Not shown, since their license does not let everybody pass texts on: {names}.\n"
     rows = []
     for row in mistakes.to_dict('records'):
-        said = {'answer': row['pred'], 'sure': f"{row['sure']:.2f}"}
-        rows.append(_cells(row, 'text', 'label') | said | _cells(row, 'licence'))
+        said = {'answer': row['pred'], 'confidence': f"{row['confidence']:.2f}"}
+        rows.append(_cells(row, 'text', 'label') | said | _cells(row, 'license'))
     if rows:
         yield markdown_table(rows)
 
@@ -194,7 +194,7 @@ def _mistakes_part(report, mistakes):
 def _data_row(data):
     counts = {label: f"{data['per_class'][label]:,}" for label in LABELS}
     rated = {'with single ratings': data['rated_texts'] or '–'}
-    return _cells(data, 'language', 'source', 'licence', 'texts') | counts | rated
+    return _cells(data, 'language', 'source', 'license', 'texts') | counts | rated
 
 def _data_part(report):
     rows = [_data_row(data) for data in report['data']]

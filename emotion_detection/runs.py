@@ -17,7 +17,7 @@ from .config import Config
 from .data import DataModule
 from .data_report import fingerprint
 from emotion_detection.files import (
-    GateError, InputError, check_output, lock, read_json, user_path, write_json,
+    GateError, InputError, check_output, lock, present_keys, read_json, user_path, write_json,
 )
 from .trainer import checkpoints_of, processes, remove_checkpoint
 
@@ -84,7 +84,7 @@ def has_unfinished_run(
     note = checkpoints/'run.json'
     if not note.is_file():
         return False
-    if any(checkpoints.glob('*/checkpoint-*/seal.json')):
+    if any(checkpoints.glob('*/checkpoint-*/checksums.json')):
         return True
     return phase_finished(Path(output_dir)/'phase1_final', run_name(read_json(note)))
 
@@ -149,7 +149,7 @@ def sources_of(
     "What a configuration reads on this machine."
     paths = []
     for source in (config.data.phase1, config.data.phase2):
-        paths += [user_path(name) for name in (source.source, source.held_out) if name]
+        paths += [user_path(name) for name in (source.source, source.evaluation_source) if name]
     files = [path for path in paths if path.is_file()]
     for folder in filter(Path.is_dir, paths):
         files += [path for path in folder.iterdir() if path.is_file()]
@@ -196,7 +196,8 @@ def run_lock(
 def _check_claim(folder, identity, resume):
     "Refuse to mix two runs, and to start anew over unfinished work"
     note = folder/'checkpoints'/'run.json'
-    found = difference(read_json(note), identity) if resume and note.is_file() else None
+    found = None
+    if resume and note.is_file(): found = difference(present_keys(read_json(note)), identity)
     if found:
         raise InputError(
             f"{note.parent} belongs to another run: {found.removeprefix('config.')}; go on with "

@@ -18,7 +18,7 @@ from weakref import WeakSet
 import numpy as np
 import onnxruntime as ort
 from fastcore.basics import patch
-from .artefact import HeldFile, Snapshot, is_hidden
+from .artifact import HeldFile, Snapshot, is_hidden
 from .files import InputError, is_pointer, require_files, user_path
 
 # %% ../nbs/reference/runtime.ipynb #e4e98a05

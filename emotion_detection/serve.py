@@ -577,7 +577,7 @@ def serve(
     threads = settings.options.get('threads') or max(1, cpu_count() // workers)
     settings = replace(settings, options=settings.options | {'threads': threads})
     predictor = settings.open()
-    for note in license_notes(predictor.licences):
+    for note in license_notes(predictor.licenses):
         print(f'note: {note}', file=sys.stderr)
     with listen(host, port, reuse_port) as listener:
         port = listener.getsockname()[1]

@@ -12,9 +12,9 @@ import re
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from .artefact import MANIFEST, check_files
+from .artifact import MANIFEST, check_files
 from .card import model_card
-from .data import HubUnreachable, http_failure, hub_error, quiet
+from .data import HubUnreachable, http_failure, hub_error, quiet_readers
 from .files import InputError, require, require_files
 from .licenses import check_licenses, data_licenses
 from .runtime import find_onnx
@@ -139,14 +139,14 @@ def push_to_hub(
     commit_message:str='Add the model',
 )->str: # Address of the repository
     "Publish a model folder on the Hub, in one commit: complete or not at all."
-    names, licences = published_files(folder), data_licenses(folder)
-    if not i_have_rights: check_licenses(licences, folder)
+    names, licenses = published_files(folder), data_licenses(folder)
+    if not i_have_rights: check_licenses(licenses, folder)
     if not re.fullmatch(r'[\w.-]+/[\w.-]+', repo_id):
         raise InputError(f"{repo_id!r} is not the name of a repository; write owner/name")
     hub_login(token)
     hub = require('huggingface_hub')
     api = hub.HfApi(token=token)
-    with quiet(bars=sys.stderr.isatty()), explain_push(repo_id, revision):
+    with quiet_readers(bars=sys.stderr.isatty()), explain_push(repo_id, revision):
         there = open_repo(api, repo_id, private, revision, names)
         files = [hub.CommitOperationAdd(n, Path(folder)/n) for n in names]
         if _CARD not in there | set(names):

@@ -37,7 +37,7 @@ CHAT = {  # Short forms that chats use for words
 }
 
 def words_of(
-    text:str, # Normalised
+    text:str, # Normalized
 )->list[str]: # Lower case; placeholders, links, names of forums (`r/…`) and signs are no words
     "The words of a text."
     return re.findall(
@@ -69,7 +69,7 @@ _SOUNDS = re.compile(
 )
 
 def foreign_words(
-    text:str, # Normalised
+    text:str, # Normalized
 )->list[str]: # Words of three letters or more that are no Vietnamese syllables, no laughter and no chat spelling
     "What stands out in a Vietnamese text."
     plain = lambda w: re.sub(r'(.)\1{2,}', r'\1', without_marks(w))
@@ -103,7 +103,7 @@ def _mixed(text, language):
 def _chat(text, language):
     if language in CHAT: return any(w in CHAT[language] for w in words_of(text))
 
-# Predicates over normalised text and language; `None`: there is no such slice in this language
+# Predicates over normalized text and language; `None`: there is no such slice in this language
 SLICES = {
     'emoji': lambda text, language: bool(EMOJI.search(text)),
     'no diacritics': _bare,
@@ -115,7 +115,7 @@ SLICES = {
 
 # %% ../nbs/reference/slices.ipynb #781e1060
 def find_slices(
-    texts:list[str], # Normalised
+    texts:list[str], # Normalized
     languages:list[str], # Of each text
     slices:dict[str,Callable]=SLICES,
 )->pd.DataFrame: # A column per slice: `True`, `False`, or `None` where the slice does not exist in the language

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['text_feeds', 'calibration_texts', 'quantize_static_file', 'quantize_static_int8', 'quantize_openvino',
-           'openvino_backend', 'company_gap', 'quantize_rows_file', 'drop_unused', 'time_shapes']
+           'openvino_backend', 'batch_dependence', 'quantize_rows_file', 'drop_unused', 'time_shapes']
 
 # %% ../nbs/reference/static.ipynb #76c32dc1
 import logging
@@ -27,12 +27,12 @@ from .config import QuantizationSection
 from .data import DataModule
 from .files import GateError, InputError, check_output, new_folder, read_json
 from .files import require, user_path, write_json
-from .predict import load_tokenizer
+from .predict import open_tokenizer
 from .gate import folder_tokenizer, graph_probs, open_gate
 from .int8_graph import quantize_tables, read_graph, weight_nodes
 from .quantization import complete_int8
 from .runtime import OnnxModel, find_onnx, onnx_folder
-from .text import normalise, refuse_one
+from .text import normalize, refuse_one
 
 # %% ../nbs/reference/static.ipynb #aeeb5829
 def text_feeds(
@@ -52,7 +52,7 @@ def text_feeds(
             'token_type_ids': np.zeros_like(ids),
         }
         return {n: given[n] for n in names}
-    return [feed(e) for e in tokenizer.encode_batch([normalise(t) for t in texts])]
+    return [feed(e) for e in tokenizer.encode_batch([normalize(t) for t in texts])]
 
 # %% ../nbs/reference/static.ipynb #8757feb8
 def calibration_texts(
@@ -209,7 +209,7 @@ def openvino_backend(
     return run
 
 # %% ../nbs/reference/static.ipynb #f06682d3
-def company_gap(
+def batch_dependence(
     run:Callable, # Logits of `input_ids` and `attention_mask`
     feeds:list[dict], # From `text_feeds`
     size:int=8, # Texts per run

@@ -11,7 +11,7 @@ import json
 import sentencepiece
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import XLMRobertaTokenizerFast
-from .text import normalise, refuse_one
+from .text import normalize, refuse_one
 
 # %% ../nbs/reference/tokenizer.ipynb #50bdec5b
 # ids 0 to 3, as in XLM-R; `<mask>` is the last id
@@ -65,7 +65,7 @@ def train_tokenizer(
     max_length:int=128, # Tokens, noted in the tokenizer for other libraries
 )->XLMRobertaTokenizerFast:
     "Train a Unigram tokenizer ([Kudo, 2018](https://arxiv.org/abs/1804.10959)) with XLM-R's special tokens."
-    texts = [normalise(t) for t in refuse_one(texts, 'train_tokenizer')]
+    texts = [normalize(t) for t in refuse_one(texts, 'train_tokenizer')]
     if not any(texts):
         raise ValueError("a tokenizer needs at least one text to train on")
     tok = unigram_tokenizer(lowercase)

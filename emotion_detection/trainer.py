@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['DEFAULTS', 'LIBRARIES', 'EpochSampler', 'EmotionTrainer', 'f1_line', 'duration', 'Progress', 'on_cpu',
-           'trainer_arguments', 'Training', 'scorer', 'language_counts', 'language_weights', 'weighted', 'quiet',
-           'checkpoints_of', 'remove_checkpoint', 'usable_checkpoint', 'stopped', 'restore_best', 'start_from',
-           'run_trainer', 'make_trainer', 'train_classifier', 'epochs', 'processes', 'end_processes',
-           'training_summary', 'plot_history']
+           'trainer_arguments', 'PhaseResult', 'scorer', 'language_counts', 'language_weights', 'weighted',
+           'quiet_transformers', 'checkpoints_of', 'remove_checkpoint', 'usable_checkpoint', 'training_ended',
+           'restore_best', 'start_from', 'run_trainer', 'make_trainer', 'train_classifier', 'epochs', 'processes',
+           'end_processes', 'training_summary', 'plot_history']
 
 # %% ../nbs/reference/trainer.ipynb #f097bfb4
 import contextlib
@@ -42,12 +42,12 @@ from .config import Config, PhaseSection, training_arguments
 from .data import Examples, encode
 from .data_mapping import LABELS
 from emotion_detection.files import (
-    SEAL, InputError, Unreadable, broken_seal, explain_full_disk, read_json, seal_folder,
+    CHECKSUMS, InputError, Unreadable, checksum_failure, explain_full_disk, read_json, write_checksums,
 )
 from .loss import BalancedCrossEntropyLoss, class_weights
 from .metrics import emotion_scores
 from .model import EmotionClassifier
-from .text import NORMALISER_VERSION
+from .text import NORMALIZER_VERSION
 
 # %% ../nbs/reference/trainer.ipynb #28cc8d8f
 class EpochSampler(Sampler):
@@ -255,7 +255,7 @@ def trainer_arguments(
 
 # %% ../nbs/reference/trainer.ipynb #ab60c550
 @dataclass
-class Training:
+class PhaseResult:
     "What came of a phase."
     classifier:EmotionClassifier # With the weights of the best epoch
     metrics:dict # Scores of the best epoch on the validation texts
@@ -313,7 +313,7 @@ def weighted(
 
 # %% ../nbs/reference/trainer.ipynb #95fe4b21
 @contextlib.contextmanager
-def quiet():
+def quiet_transformers():
     "Keep transformers' hints about its own use out of our lines; its errors stay."
     before = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()
@@ -330,12 +330,12 @@ def _save_checkpoint(self:EmotionTrainer, model, trial):
     Trainer._save_checkpoint(self, model, trial)
     self.accelerator.wait_for_everyone()  # each process writes its own random state
     if not self.args.should_save: return
-    seal_folder(Path(self.args.output_dir)/f'checkpoint-{self.state.global_step}')
+    write_checksums(Path(self.args.output_dir)/f'checkpoint-{self.state.global_step}')
     Trainer._rotate_checkpoints(self, output_dir=self.args.output_dir)
 
 @patch
 def _rotate_checkpoints(self:EmotionTrainer, **kwargs):
-    "Called by the Trainer before the seal is on: too early"
+    "Called by the Trainer before the checksums are written: too early"
 
 @functools.cache
 def _know_numbered_cpus():
@@ -362,8 +362,8 @@ def checkpoints_of(
 def remove_checkpoint(
     folder:Path,
 ):
-    "Delete the files of a checkpoint; what somebody has put there since it was sealed stays."
-    try: ours = [*read_json(folder/SEAL), SEAL]
+    "Delete the files of a checkpoint; what somebody has put there since then stays."
+    try: ours = [*read_json(folder/CHECKSUMS), CHECKSUMS]
     except Unreadable: raise
     except InputError: ours = None  # not finished: all of it is ours
     if ours is None:
@@ -380,10 +380,10 @@ def remove_checkpoint(
 # %% ../nbs/reference/trainer.ipynb #8069c82d
 def _trouble(checkpoint):
     "What is wrong with a checkpoint, or with the best so far, which it refers to; `None`: nothing"
-    if why := broken_seal(checkpoint): return why
+    if why := checksum_failure(checkpoint): return why
     step = read_json(checkpoint/'trainer_state.json')['best_global_step']
     best = checkpoint.with_name(f'checkpoint-{step}')
-    if best != checkpoint and (why := broken_seal(best)):
+    if best != checkpoint and (why := checksum_failure(best)):
         return f'refers to {best.name}, which {why}'
 
 def usable_checkpoint(
@@ -397,7 +397,7 @@ def usable_checkpoint(
         if tell: print(f'{checkpoint.name} {why}: not used', file=sys.stderr)
 
 # %% ../nbs/reference/trainer.ipynb #ffa3060b
-def stopped(
+def training_ended(
     checkpoint:Path,
 )->bool:
     "Had training come to its end at this checkpoint?"
@@ -500,21 +500,21 @@ def train_classifier(
     draw:int=0, # … so many are drawn anew for each epoch
     resume:bool=False, # Go on from the last whole checkpoint
     later:int=0, # Texts that later phases will train on, for the time that is said at the start
-)->Training: # `GateError` when the disk is full
+)->PhaseResult: # `GateError` when the disk is full
     "Train on votes, keep the best epoch."
     folder = name.replace(' ', '')
     checkpoints = Path(output_dir)/'checkpoints'/folder
-    with quiet():
+    with quiet_transformers():
         args = trainer_arguments(section, checkpoints, config.seed, Path(output_dir)/'runs'/folder)
         trainer = make_trainer(
             classifier, train, validation, section, config, args, name, pool, draw, later
         )
         last = start_from(checkpoints, resume, trainer)
-        if last and stopped(last): seconds = restore_best(trainer, last)
+        if last and training_ended(last): seconds = restore_best(trainer, last)
         else: seconds = run_trainer(trainer, last, checkpoints)
     history = epochs(trainer.state.log_history)
     best = max(history, key=lambda h: h['macro_f1'])
-    return Training(
+    return PhaseResult(
         classifier,
         {k: v for k, v in best.items() if 'f1' in k or 'accuracy' in k},
         history,
@@ -559,7 +559,7 @@ LIBRARIES = (
 )
 
 def training_summary(
-    run:Training,
+    run:PhaseResult,
     config:Config,
     **more, # More to record, such as `data`
 )->dict: # For `training_summary.json`; holds no paths of this machine and no token
@@ -573,7 +573,7 @@ def training_summary(
         'tokens': run.tokens,
         'tokens_per_second': round(run.tokens / max(run.seconds, 1e-9)),
         'parameters': run.classifier.model.num_parameters(),
-        'normaliser_version': NORMALISER_VERSION,
+        'normalizer_version': NORMALIZER_VERSION,
         'versions': {'python': platform.python_version()} | {l: version(l) for l in LIBRARIES},
         'history': run.history,
         'config': config.model_dump(exclude_unset=True),
@@ -587,7 +587,7 @@ _LOSSES = (
 _LINES = (('o-', '#264653'), ('s--', '#e9a23b'), ('^:', '#7a5195')) # Of the languages
 
 def plot_history(
-    history:list[dict], # From `Training` or `training_summary.json`
+    history:list[dict], # From `PhaseResult` or `training_summary.json`
     title:str='Learning curve',
 ):
     "Loss and macro-F1 by epoch."

@@ -26,7 +26,7 @@ from emotion_detection.files import (
 )
 from .files import require_files, user_path, write_json, write_text
 from .model import EmotionClassifier
-from .text import normalise, refuse_one
+from .text import normalize, refuse_one
 
 # %% ../nbs/reference/trimming.ipynb #a57537b2
 def _move_processor(processor, new_id):
@@ -120,10 +120,10 @@ def read_unigram(
 # %% ../nbs/reference/trimming.ipynb #879b33af
 def count_tokens(
     tokenizer, # Fast tokenizer of `transformers`
-    texts:Iterable[str], # Any texts; normalised here
+    texts:Iterable[str], # Any texts; normalized here
 )->Counter: # Id to number of times; special tokens around a text not counted
     "How often texts use which tokens."
-    texts = [normalise(t) for t in refuse_one(texts, 'count_tokens')]
+    texts = [normalize(t) for t in refuse_one(texts, 'count_tokens')]
     counts = Counter()
     for i in range(0, len(texts), 1000):
         for ids in tokenizer(texts[i:i+1000], add_special_tokens=False, verbose=False).input_ids:
@@ -290,7 +290,7 @@ def save_trimmed(
 # %% ../nbs/reference/trimming.ipynb #4ae5a42f
 def _logits(classifier, texts):
     "Logits `(N, K)`, similar lengths together: two models whose tokens agree get the same batches"
-    tok, texts = classifier.tokenizer, [normalise(t) for t in texts]
+    tok, texts = classifier.tokenizer, [normalize(t) for t in texts]
     order = (
         np.argsort([len(i) for i in tok(texts, verbose=False).input_ids], kind='stable')
         if texts
@@ -332,7 +332,7 @@ def _check_weights(before, after, moved):
 def _prove(before, after, moved, texts):
     "What `trim_proof` says about the texts of one language"
     old, new = [
-        c.tokenizer([normalise(t) for t in texts], verbose=False).input_ids for c in (before, after)
+        c.tokenizer([normalize(t) for t in texts], verbose=False).input_ids for c in (before, after)
     ]
     covered = np.array([moved.keys() >= set(ids) for ids in old])
     for text,a,b,c in zip(texts, old, new, covered):
@@ -387,7 +387,7 @@ def trim_model(
     output_dir:str|os.PathLike, # PyTorch folder to make
     vocab_size:int=40_000, # Tokens, if the needed ones are not more
     # Texts by language to prove it on, `GateError` when it fails; default: 200 training texts of each language
-    dev:dict[str,list[str]]|None=None,
+    validation:dict[str,list[str]]|None=None,
     all_characters:bool=True, # See `needed_ids`
 )->Path: # `output_dir`, with `trimming_report.json` in it
     "Trim the vocabulary of a model, and prove it."
@@ -396,7 +396,7 @@ def trim_model(
     texts = (
         texts if isinstance(texts, dict) else {'training': list(refuse_one(texts, 'trim_model'))}
     )
-    for some in [*texts.values(), *(dev or {}).values()]: refuse_one(some, 'trim_model')
+    for some in [*texts.values(), *(validation or {}).values()]: refuse_one(some, 'trim_model')
     if not any(texts.values()):
         raise InputError("trimming needs the training texts: their tokens are the ones to keep")
     spec, clf = read_unigram(model_dir), EmotionClassifier.load(model_dir)
@@ -417,7 +417,7 @@ def trim_model(
         report['proof'] = trim_proof(
             model_dir,
             new,
-            dev if dev and any(dev.values()) else {lang: t[:200] for lang, t in texts.items()},
+            validation if validation and any(validation.values()) else {lang: t[:200] for lang, t in texts.items()},
         )
         write_json(new/'trimming_report.json', report)
     return user_path(output_dir)

@@ -20,7 +20,7 @@ def answers(done):
 
 def test_folders_are_complete(outputs):
     # `runs`: TensorBoard's event files, since it is installed with [dev]
-    assert {p.name for p in outputs.iterdir()} == {*FILES, 'report', 'behaviour', 'runs'}
+    assert {p.name for p in outputs.iterdir()} == {*FILES, 'report', 'behavior', 'runs'}
     for folder,weights in FILES.items():
         for name in (
             weights, 'config.json', 'tokenizer.json', 'training_summary.json', 'README.md',

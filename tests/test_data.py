@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 from conftest import EMOTION, ENV, emotion
-from emotion_detection.config import load_config
+from emotion_detection.config import config_text, load_config
 from emotion_detection.data import (
     SPLITS, DataModule, Examples, Source, check_splits, drop_leaks, load_rows,
 )
@@ -164,7 +164,7 @@ def test_ratings(tmp_path, targets):
         dev=[('c', 'as it was', '17'), ('v', 'Dev text', '27')],
         test=[('t', 'unseen', '2')],
     )
-    dm = DataModule(Source(str(tmp_path/'raw.csv'), held_out=str(held), targets=targets))
+    dm = DataModule(Source(str(tmp_path/'raw.csv'), evaluation_source=str(held), targets=targets))
     assert sum(map(sum, dm.loaded['train'].votes)) == 8 and dm.read['train'] == [6, 1, 0, 1]
     assert set(dm.train.id) == {*map(comment_id, 'abe')} and dropped(dm) == {'leak': 2}
     assert dm.validation.id == [*map(comment_id, 'cv')] and dm.test.id == [comment_id('t')]
@@ -251,9 +251,9 @@ def test_without_ids(tmp_path):
         )
     assert not dropped(DataModule(Source(str(tmp_path))))
     held = official(tmp_path/'held', dev=[('1','held 1','2')], test=[('2','held 2','2')])
-    assert len(DataModule(Source(str(tmp_path/'train.csv'), held_out=str(held))).train) == 5
+    assert len(DataModule(Source(str(tmp_path/'train.csv'), evaluation_source=str(held))).train) == 5
     with pytest.raises(InputError, match='has no validation rows'):
-        DataModule(Source(str(tmp_path/'train.csv'), held_out=str(tmp_path/'test.csv')))
+        DataModule(Source(str(tmp_path/'train.csv'), evaluation_source=str(tmp_path/'test.csv')))
 
 
 # Two phases
@@ -299,7 +299,7 @@ def test_same_data_in_both_phases(tmp_path):
     source = splits(tmp_path/'d', train=[(f'a{i}', f'text {i}', 'joy') for i in range(100)]).source
     first, second = phases(tmp_path, source, source)
     assert first.train.text == second.train.text and not dropped(first)
-    assert not set(first.train.keys) & second.held_out()
+    assert not set(first.train.keys) & second.evaluation_keys()
 
 
 def test_nothing_left_for_a_phase(tmp_path):
@@ -655,7 +655,7 @@ def test_unclear_ratings(tmp_path, unclear, neutral, left):
         dev=[('c', 'as it was', '17'), ('v', 'Dev text', '27')],
         test=[('t', 'unseen', '2')],
     )
-    dm = DataModule(Source(str(tmp_path/'raw.csv'), held_out=str(held), unclear=unclear))
+    dm = DataModule(Source(str(tmp_path/'raw.csv'), evaluation_source=str(held), unclear=unclear))
     assert (
         set(dm.train.id) == {*map(comment_id, left)}
         and sum(v[3] for v in dm.train.votes) == neutral
@@ -883,3 +883,15 @@ def test_own_data_needs_only_a_configuration(tmp_path, labels):
         sum(s['rows'] for s in mine['splits']),
     ) == ('mine.csv', 'fr', [], 280)
     assert {s['split']: bool(s['comments']) for s in mine['splits']} == dict.fromkeys(SPLITS, True)
+
+
+def test_keys_of_earlier_configurations(tmp_path):
+    "What was once spelled otherwise is read under today's name, in a file and with `--set`."
+    old = config_text('quickstart').replace(
+        'source: bundled:en\n', 'source: bundled:en\n    licence: mine\n    held_out: other\n'
+    )
+    (tmp_path/'old.yaml').write_text(old)
+    first = load_config(str(tmp_path/'old.yaml')).data.phase1
+    assert (first.license, first.evaluation_source) == ('mine', 'other')
+    second = load_config('quickstart', ['data.phase2.licence=CC BY 4.0']).data.phase2
+    assert second.license == 'CC BY 4.0'

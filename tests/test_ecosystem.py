@@ -69,11 +69,11 @@ def without_token(*folders):
     assert [p.name for p in found if p.name != 'token'] == []
 
 
-def with_licences(folder, target, *licences):
+def with_licenses(folder, target, *licenses):
     "A PyTorch folder that was trained on other data, as far as it says."
     shutil.copytree(folder, target)
     config = json.loads((target/'config.json').read_text())
-    config['emotion_detection']['licences'] = list(licences)
+    config['emotion_detection']['licenses'] = list(licenses)
     (target/'config.json').write_text(json.dumps(config))
     (target/'training_summary.json').unlink()
     return target
@@ -168,12 +168,12 @@ def test_public(hub, outputs, tmp_path):
     }
 
 
-# Licences
+# Licenses
 
-def test_licence_refuses(hub, outputs, tmp_path):
-    "Before anything is asked of the Hub; with the licence's own words."
-    closed = with_licences(outputs/'final_model', tmp_path/'closed', 'CC BY 4.0', VIGO)
-    (closed/'README.md').unlink()  # written for the licences it had
+def test_license_refuses(hub, outputs, tmp_path):
+    "Before anything is asked of the Hub; with the license's own words."
+    closed = with_licenses(outputs/'final_model', tmp_path/'closed', 'CC BY 4.0', VIGO)
+    (closed/'README.md').unlink()  # written for the licenses it had
     assert push(hub, tmp_path / 'home', closed) == {
         'error': (
             f"the training data forbid it: '{VIGO}'; pass --i_have_rights if you may publish it "
@@ -183,7 +183,7 @@ def test_licence_refuses(hub, outputs, tmp_path):
     assert push(hub, tmp_path / 'home', closed, private=False)['error'].startswith(
         'the training data forbid it'
     )
-    silent = with_licences(outputs/'final_model', tmp_path/'silent')
+    silent = with_licenses(outputs/'final_model', tmp_path/'silent')
     assert push(hub, tmp_path / 'home', silent)['error'].endswith(
         'does not say what its training data are licensed under; pass --i_have_rights if you '
         'may publish it all the same'

@@ -163,9 +163,9 @@ def test_ratings_give_a_ceiling(outputs, tmp_path):
     assert [a['raters'] for a in said['models'][0]['agreement']] == ['all agree', 'a majority']
 
 
-@pytest.mark.parametrize('licence, shown', [(None, False), ('non-profit research only', False), ('CC BY 4.0', True)])
-def test_texts_are_shown_only_with_a_licence(outputs, tmp_path, licence, shown):
-    stated = ['--set', f'data.phase1.licence={licence}'] if licence else []
+@pytest.mark.parametrize('license, shown', [(None, False), ('non-profit research only', False), ('CC BY 4.0', True)])
+def test_texts_are_shown_only_with_a_license(outputs, tmp_path, license, shown):
+    stated = ['--set', f'data.phase1.license={license}'] if license else []
     done = evaluate(
         '--model_path', outputs / 'int8', '--output_dir', 'r', '--no_baseline',
         *own_data(tmp_path),
@@ -264,14 +264,14 @@ def test_cards(outputs, tmp_path):
     assert (
         card.startswith('---\n')
         and 'Share of failing cases' in card
-        and (tmp_path / 'r/behaviour/behaviour.json').is_file()
+        and (tmp_path / 'r/behavior/behavior.json').is_file()
     )
     assert emotion('predict', '--model_path', folder, '--text', 'ok').returncode == 0
 
 
-def test_behaviour(outputs, tmp_path):
+def test_behavior(outputs, tmp_path):
     done = emotion(
-        'behaviour', '--model_path', outputs / 'onnx', '--model_path', outputs / 'int8',
+        'behavior', '--model_path', outputs / 'onnx', '--model_path', outputs / 'int8',
         '--output_dir', tmp_path / 'b', '--json',
     )
     assert done.returncode == 0, done.stderr
@@ -290,18 +290,18 @@ def test_behaviour(outputs, tmp_path):
         )
     assert (
         sum(r['cases'] for r in rows if r['predictor'] == 'int8')
-        == json.loads((tmp_path / 'b/behaviour.json').read_text('utf8'))['cases']
+        == json.loads((tmp_path / 'b/behavior.json').read_text('utf8'))['cases']
         >= 300
     )
 
 
-def test_behaviour_with_a_suite_of_ones_own(outputs, tmp_path):
+def test_behavior_with_a_suite_of_ones_own(outputs, tmp_path):
     (tmp_path / 'mine.yaml').write_text(
         'language: en\ncapabilities:\n- name: thanks\n  kind: MFT\n  about: Thanks are '
         'positive\n  cases:\n  - expect: positive\n    texts: [Thank you so much!]\n'
     )
     done = emotion(
-        'behaviour', '--model_path', outputs / 'int8', '--suite', tmp_path / 'mine.yaml', '--json'
+        'behavior', '--model_path', outputs / 'int8', '--suite', tmp_path / 'mine.yaml', '--json'
     )
     assert done.returncode == 0, done.stderr
     assert (json.loads(done.stdout)['capability'], json.loads(done.stdout)['cases']) == (
@@ -309,5 +309,5 @@ def test_behaviour_with_a_suite_of_ones_own(outputs, tmp_path):
         1,
     )
     (tmp_path/'mine.yaml').write_text('language: en\ncapabilities: [1]\n')
-    done = emotion('behaviour', '--model_path', outputs/'int8', '--suite', tmp_path/'mine.yaml')
+    done = emotion('behavior', '--model_path', outputs/'int8', '--suite', tmp_path/'mine.yaml')
     assert done.returncode == 2 and done.stderr.count('\n') == 1 and 'mine.yaml' in done.stderr

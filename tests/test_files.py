@@ -82,7 +82,7 @@ def test_a_copy_of_our_folder_in_our_folder(tmp_path):
 
 EXPORT = ['export', '--model_path', 'dz/final_model', '--output_dir']
 EVALUATE = ['evaluate', '--config', 'quickstart', '--model_path', 'dz/final_model', '--output_dir']
-BEHAVIOUR = ['behaviour', '--model_path', 'dz/final_model', '--output_dir']
+BEHAVIOR = ['behavior', '--model_path', 'dz/final_model', '--output_dir']
 DATA = ['data', '--config', 'quickstart', '--output_dir']
 TRAIN = ['train', '--config', 'quickstart', '--output_dir']
 REFUSED = {  # Name to command, words of the one line
@@ -128,8 +128,8 @@ REFUSED = {  # Name to command, words of the one line
         [*EVALUATE, 'made'],
         'made is an FP32 ONNX model, not an evaluation report',
     ),
-    'behaviour onto models': ([*BEHAVIOUR, 'dz'], 'dz holds'),
-    'behaviour onto notes': ([*BEHAVIOUR, 'notes'], 'notes holds notes.txt'),
+    'behavior onto models': ([*BEHAVIOR, 'dz'], 'dz holds'),
+    'behavior onto notes': ([*BEHAVIOR, 'notes'], 'notes holds notes.txt'),
     'data onto notes': ([*DATA, 'notes'], 'notes holds notes.txt'),
     'data onto its data': (
         [*DATA, 'data', '--set=data.phase1.source=data'],
@@ -188,7 +188,7 @@ def test_the_two_commands_of_the_issue(untrained, tmp_path):
     assert tree(tmp_path) == before and (tmp_path/'dz/notes.txt').read_text() == 'mine'
 
 
-@pytest.mark.parametrize('args', [DATA, ['behaviour', '--model_path', '{u}/onnx', '--suite', 'suite.yaml', '--output_dir']], ids=['data', 'behaviour'])
+@pytest.mark.parametrize('args', [DATA, ['behavior', '--model_path', '{u}/onnx', '--suite', 'suite.yaml', '--output_dir']], ids=['data', 'behavior'])
 def test_an_output_of_its_own_is_replaced(untrained, home, capsys, args):
     "Made anew as often as one likes, also in an empty folder and through a link; not when a file was added."
     (home/'suite.yaml').write_text(SUITE)
@@ -320,7 +320,7 @@ def test_the_mark_is_neither_published_nor_copied(untrained, tmp_path):
 
 
 def test_the_home_is_written_out(untrained, tmp_path, monkeypatch, capsys):
-    from emotion_detection.artefact import check_files, update_manifest
+    from emotion_detection.artifact import check_files, update_manifest
     from emotion_detection.config import load_config
     from emotion_detection.data import DataModule, Source
     from emotion_detection.comparison import model_folders
@@ -373,14 +373,14 @@ def open_folder():
 SAVED = '''import os, sys
 os.umask(int(sys.argv[2], 8))
 from emotion_detection.export import export_onnx
-from emotion_detection.files import new_folder, seal_folder, write_json
+from emotion_detection.files import new_folder, write_checksums, write_json
 from emotion_detection.model import EmotionClassifier
 model = EmotionClassifier.load(sys.argv[1])
 model.save('direct')
 with new_folder('a/made', 'trained') as new: model.save(new)
 export_onnx('direct', 'onnx')
 model.save('checkpoint')
-seal_folder('checkpoint')
+write_checksums('checkpoint')
 write_json('b/note.json', {})
 '''
 
@@ -417,12 +417,12 @@ def test_modes_follow_the_umask(untrained, open_folder, umask):
 
 @as_root
 @pytest.mark.parametrize('ask', ["require_files('model', 'config.json')", "require_files('model', 'weights')", "read_json('model/config.json')", "file_hash('model/config.json')",
-    "file_hashes('model')", "folder_mb('shut')", "file_hashes('shut')", "require_files('shut', 'config.json')", "require_files('shut/inner', 'config.json')", "broken_seal('model')",
+    "file_hashes('model')", "folder_mb('shut')", "file_hashes('shut')", "require_files('shut', 'config.json')", "require_files('shut/inner', 'config.json')", "checksum_failure('model')",
     "check_output('shut', 'report')"])
 def test_unreadable_is_not_missing(open_folder, ask):
     "Asked as another user, from a copy of files.py, since that user may not see the package."
     shutil.copy(ROOT/'emotion_detection/files.py', open_folder)
-    for name in ('config.json', 'weights', 'seal.json'):
+    for name in ('config.json', 'weights', 'checksums.json'):
         fake = open_folder/'model'/name
         fake.parent.mkdir(exist_ok=True)
         fake.write_text('{}')
@@ -472,20 +472,20 @@ def python_of_all():
 
 
 def test_a_folder_within_a_folder(tmp_path):
-    "`evaluate --cards` writes `behaviour/` into the report: it belongs to it, and what a user puts there does not."
+    "`evaluate --cards` writes `behavior/` into the report: it belongs to it, and what a user puts there does not."
     make(tmp_path/'report')
-    make(tmp_path/'report/behaviour', kind='behaviour')
-    with pytest.raises(InputError, match='holds behaviour/, which this command did not make'):
+    make(tmp_path/'report/behavior', kind='behavior')
+    with pytest.raises(InputError, match='holds behavior/, which this command did not make'):
         check_output(tmp_path/'report', 'report')
     files.note_made(
         tmp_path / 'report',
-        *(f'behaviour/{p.name}' for p in (tmp_path / 'report/behaviour').iterdir()),
+        *(f'behavior/{p.name}' for p in (tmp_path / 'report/behavior').iterdir()),
     )
     check_output(tmp_path/'report', 'report')
-    left = tmp_path/'report/behaviour.0123abcd.partial'
+    left = tmp_path/'report/behavior.0123abcd.partial'
     left.mkdir()
     (left/MARK).write_text('{"kind": "unfinished"}')
-    (tmp_path/'report/.behaviour.lock').write_text('{"pid": 1}')
+    (tmp_path/'report/.behavior.lock').write_text('{"pid": 1}')
     check_output(tmp_path/'report', 'report')  # what a killed process left is nobody's
-    user_files(tmp_path/'report/behaviour')
-    with pytest.raises(InputError, match='holds behaviour/notes.txt'): make(tmp_path/'report')
+    user_files(tmp_path/'report/behavior')
+    with pytest.raises(InputError, match='holds behavior/notes.txt'): make(tmp_path/'report')

@@ -86,7 +86,7 @@ def test_storm(outputs, tmp_path, kind, threads):
 def apart(outputs, tmp_path):
     "The INT8 folder with its weights in a file beside the graph."
     import shutil
-    from emotion_detection.artefact import listed_files, update_manifest
+    from emotion_detection.artifact import listed_files, update_manifest
     from emotion_detection.int8_graph import spread_weights
     folder = shutil.copytree(outputs/'int8', tmp_path/'apart')
     assert spread_weights(folder/'onnx/model_quantized.onnx', 0)

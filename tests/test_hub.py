@@ -163,7 +163,7 @@ def test_plain_repository(hub, tmp_path):
 
 def test_held_out_configuration(hub, tmp_path):
     "Training rows from one configuration, the comments that stay out of training from another."
-    got = load(hub, tmp_path, config='raw', held_out='simplified')
+    got = load(hub, tmp_path, config='raw', evaluation_source='simplified')
     assert got['rows'] == {'train': 201, 'validation': 6, 'test': 6}
 
 

@@ -82,14 +82,14 @@ def test_silence(licenses):
     assert use_words(licenses) == 'data licensed not stated (ask before you use the model)'
 
 
-@pytest.mark.parametrize('source, licence, found', [
+@pytest.mark.parametrize('source, license, found', [
     ('bundled:en', None, 'CC0 1.0'), ('bundled:vi', '', 'CC0 1.0'), ('bundled:xx', None, 'not stated (bundled:xx)'),
     ('bundled:vi+vi_more', None, 'CC0 1.0'), ('bundled:vi+vi_more+vi_goemotions', None, 'CC BY 4.0'),
     ('bundled:vi+my_goemotions', None, 'not stated (bundled:vi+my_goemotions)'), ('bundled:en/../mine.csv', None, 'not stated (bundled:en/../mine.csv)'),
     ('owner/data', None, 'not stated (owner/data)'), ('owner/data', '  ', 'not stated (owner/data)'), ('owner/data', ' CC BY 4.0 ', 'CC BY 4.0'),
     ('bundled:en', 'research only', 'research only'), ('owner/MIT', None, 'not stated (owner/MIT)')])
-def test_of_a_source(source, licence, found):
-    assert license_of(SimpleNamespace(source=source, licence=licence)) == found
+def test_of_a_source(source, license, found):
+    assert license_of(SimpleNamespace(source=source, license=license)) == found
 
 
 def test_every_bundled_file_has_a_license():
@@ -121,10 +121,10 @@ def test_one_place():
 
 
 @pytest.mark.parametrize('overrides, found', [
-    ([], 'CC BY 4.0'), (['data.phase1.source=mine.csv'], None), (['data.phase1.source=mine.csv', 'data.phase1.licence=MIT'], 'MIT'),
-    (['data.phase1.licence=MIT', 'data.phase1.source=mine.csv'], 'MIT'), ([' data.phase1.source = mine.csv'], None), (['data.phase1.language=vi'], 'CC BY 4.0'),
+    ([], 'CC BY 4.0'), (['data.phase1.source=mine.csv'], None), (['data.phase1.source=mine.csv', 'data.phase1.license=MIT'], 'MIT'),
+    (['data.phase1.license=MIT', 'data.phase1.source=mine.csv'], 'MIT'), ([' data.phase1.source = mine.csv'], None), (['data.phase1.language=vi'], 'CC BY 4.0'),
     (['data.phase1.source=google-research-datasets/go_emotions'], 'CC BY 4.0'), (['data.phase2.source=mine.csv'], 'CC BY 4.0'), (['data.phase1={source: mine.csv, language: en}'], None)])
 def test_another_source(overrides, found):
-    "The licence that a configuration states is that of its own source, not of the file that `--set` puts in its place."
+    "The license that a configuration states is that of its own source, not of the file that `--set` puts in its place."
     from emotion_detection.config import load_config
-    assert load_config('default', overrides).data.phase1.licence == found
+    assert load_config('default', overrides).data.phase1.license == found

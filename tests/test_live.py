@@ -10,10 +10,10 @@ from test_site import BASE, CONTRAST, browser, built, dim, site, soup, url
 
 from tokenizers import normalizers
 
-from emotion_detection.artefact import update_manifest
+from emotion_detection.artifact import update_manifest
 from emotion_detection.files import InputError
 from emotion_detection.predict import EmotionPredictor
-from emotion_detection.text import normalise
+from emotion_detection.text import normalize
 
 sys.path.insert(0, str(ROOT/'tools/live'))
 from measure import (
@@ -144,7 +144,7 @@ def check_tokens(page, predictor, texts):
     there = []
     for text in texts:
         (ids,), _, cut = predictor._windows(text)
-        encoding = predictor.tokenizer.encode(normalise(text))
+        encoding = predictor.tokenizer.encode(normalize(text))
         parts = [encoding, *encoding.overflowing]
         there.append([ids, sum(len(p.ids) - sum(p.special_tokens_mask) for p in parts), cut])
     assert different(texts, ask(page, function, texts), there) == []
@@ -157,10 +157,10 @@ TEXTS = {'samples': SAMPLES, 'nasty': NASTY, 'made up': made_up(), 'decomposed':
 
 
 @pytest.mark.parametrize('kind', TEXTS)
-def test_normaliser(page, kind):
+def test_normalizer(page, kind):
     texts = TEXTS[kind]
-    here = ask(page, '(model, text) => model.normalise(text)', texts)
-    assert different(texts, here, map(normalise, texts)) == []
+    here = ask(page, '(model, text) => model.normalize(text)', texts)
+    assert different(texts, here, map(normalize, texts)) == []
 
 
 @pytest.mark.parametrize('kind', TEXTS)
@@ -253,13 +253,13 @@ BUILD = runpy.run_path(str(ROOT/'tools/live/build.py'))
 def test_only_open_models_are_published(tmp_path):
     "A model whose training data may not be passed on is never put into the site."
     model = shutil.copytree(RELEASED, tmp_path/'model')
-    assert BUILD['check_model'](model)['licences']
+    assert BUILD['check_model'](model)['licenses']
     closed = 'CC BY 4.0, no redistribution'
-    update_manifest(model, licences=['CC0 1.0', closed])
+    update_manifest(model, licenses=['CC0 1.0', closed])
     why = f'may not be published: its training data are licensed {closed}'
     with pytest.raises(InputError, match=why):
         BUILD['check_model'](model)
-    update_manifest(model, licences=[])
+    update_manifest(model, licenses=[])
     with pytest.raises(InputError, match='under terms that it does not state'):
         BUILD['check_model'](model)
 
@@ -305,7 +305,7 @@ def test_typing(page, predictor, text, label):
     type_text(page, text)
     expected = predictor(text)
     assert expected['label'] == label
-    pieces = predictor.tokenizer.encode(normalise(text)).tokens[1:-1]
+    pieces = predictor.tokenizer.encode(normalize(text)).tokens[1:-1]
     listed = 'Array.from(document.querySelectorAll("#live-tokens li"), li => li.textContent)'
     page.wait(lambda: page.js(listed) == pieces)
     bars, answer = shown(page)

@@ -5,13 +5,15 @@ import pickle
 import shutil
 import subprocess
 import sys
+import warnings
 
 import pytest
 from conftest import EMOTION, ENV, ROOT, emotion
 
 sys.path.insert(0, str(ROOT/'tools'))
 import make_model
-from emotion_detection.artefact import (
+from emotion_detection import artifact
+from emotion_detection.artifact import (
     check_files, listed_files, packaged_model, read_manifest, update_manifest,
 )
 from emotion_detection.doctor import examine
@@ -143,7 +145,7 @@ def test_options_go_with_it(tmp_path):
 def test_a_model_that_is_not_free_says_so(outputs, tmp_path):
     "Each time it is opened, which the model of the package does not."
     folder = shutil.copytree(outputs/'int8', tmp_path/'int8')
-    update_manifest(folder, licences=['CC BY 4.0', VI])
+    update_manifest(folder, licenses=['CC BY 4.0', VI])
     done = emotion('predict', '--model_path', folder, 'hi')
     assert (done.returncode, done.stderr) == (0, f'note: training data licensed {VI}\n')
     detail = json.loads(emotion('doctor', '--model_path', folder, '--json').stdout)['checks'][0]
@@ -278,6 +280,32 @@ def test_a_free_model_is_taken(outputs, finished, tmp_path):
     assert '**Training data licensed CC0 1.0 (free to use' in (made/'README.md').read_text('utf8')
 
 
+def with_old_keys(folder):
+    "The folder as the first version wrote it, in British spelling."
+    for name in ('config.json', 'training_summary.json', 'manifest.json'):
+        text = (folder/name).read_text('utf8')
+        text = text.replace('"license', '"licence').replace('"normalizer_', '"normaliser_')
+        (folder/name).write_text(text, 'utf8')
+    facts = json.loads((folder/'manifest.json').read_text('utf8'))
+    facts['files'] = listed_files(folder)
+    facts['sha256'] = artifact._checksum(facts)
+    write_json(folder/'manifest.json', facts)
+
+
+def test_folders_of_the_first_version(finished, tmp_path):
+    "They are read as before: the same licenses, the same answers, no warning."
+    now = EmotionPredictor(finished)
+    old = shutil.copytree(finished, tmp_path/'old')
+    with_old_keys(old)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        before = EmotionPredictor(old)
+    assert '"licence' in (old/'config.json').read_text('utf8')
+    assert before.licenses == now.licenses == ['CC0 1.0']
+    assert before('Cảm ơn bạn nhiều!') == now('Cảm ơn bạn nhiều!')
+    assert data_licenses(old) == ['CC0 1.0']
+
+
 def test_the_earlier_model_is_replaced_as_a_whole(outputs, finished, tmp_path):
     made = make(finished, outputs, tmp_path/'model')
     make(finished, outputs, made)
@@ -288,16 +316,16 @@ def test_the_earlier_model_is_replaced_as_a_whole(outputs, finished, tmp_path):
     assert (made/'mine.txt').read_text() == 'notes'
 
 
-def with_source(folder, source, licence):
+def with_source(folder, source, license):
     summary = read_json(folder/'training_summary.json')
-    summary['data'][1] |= {'source': source, 'licence': licence}
+    summary['data'][1] |= {'source': source, 'license': license}
     write_json(folder/'training_summary.json', summary)
     resealed(folder)
 
 
 def with_stated(folder, words):
     config = read_json(folder/'config.json')
-    config['emotion_detection']['licences'] = [words]
+    config['emotion_detection']['licenses'] = [words]
     write_json(folder/'config.json', config)
     resealed(folder)
 
@@ -392,10 +420,10 @@ def test_figures_of_another_model_are_refused(outputs, finished, tmp_path):
 def test_credits_of_the_released_data():
     "The names that a training of `small` writes down, from the Hub and from files."
     credits = make_model.credits_of
-    vietnamese = {'source': 'bundled:vi+vi_more+vi_goemotions', 'licence': None}
+    vietnamese = {'source': 'bundled:vi+vi_more+vi_goemotions', 'license': None}
     assert set(credits(vietnamese)) == {'samples', 'vi_goemotions'}
     for source in ('google-research-datasets/go_emotions', 'goemotions', 'GoEmotions'):
-        assert credits({'source': source, 'licence': 'CC BY 4.0'}) == ['goemotions']
+        assert credits({'source': source, 'license': 'CC BY 4.0'}) == ['goemotions']
 
 
 def test_the_license_of_the_encoder(tmp_path):

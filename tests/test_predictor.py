@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from conftest import ENV, emotion
 from onnx import numpy_helper
-from emotion_detection.artefact import listed_files, update_manifest
+from emotion_detection.artifact import listed_files, update_manifest
 from emotion_detection.doctor import examine
 from emotion_detection.files import InputError
 from emotion_detection.predict import EmotionPredictor
@@ -416,7 +416,7 @@ def test_what_is_many_texts(folders, what):
 
 def test_other_functions_that_take_many_texts(outputs):
     from emotion_detection import (
-        baseline, behaviour, comparison, data_report, model, slices, static, trimming,
+        baseline, behavior, comparison, data_report, model, slices, static, trimming,
     )
     classifier = model.EmotionClassifier.load(outputs/'final_model')
     calls = {
@@ -428,7 +428,7 @@ def test_other_functions_that_take_many_texts(outputs):
         'find_slices': lambda t: slices.find_slices(t, ['en'] * len(t)),
         'text_feeds': lambda t: static.text_feeds(outputs / 'onnx', t),
         'ms_per_text': lambda t: comparison.ms_per_text(len, t),
-        'ask': lambda t: behaviour.ask(len, t),
+        'ask': lambda t: behavior.ask(len, t),
         'baseline.probs': lambda t: baseline.Baseline(None, None).probs(t),
     }
     for name,call in calls.items():

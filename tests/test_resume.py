@@ -59,11 +59,11 @@ def kill_after(process, words, delay=0., times=1):
 
 
 def kill_while_writing(process, checkpoints):
-    "Kill -9 as soon as a checkpoint folder is there that has no seal yet."
+    "Kill -9 as soon as a checkpoint folder is there that has no checksums yet."
     known = set(checkpoints.glob('checkpoint-*'))
     while process.poll() is None:
         for c in set(checkpoints.glob('checkpoint-*')) - known:
-            if not (c/'seal.json').exists():
+            if not (c/'checksums.json').exists():
                 process.kill()
                 process.communicate()
                 return c.name
@@ -110,7 +110,7 @@ def killed(tmp_path_factory):
 def test_a_damaged_checkpoint_falls_back(unbroken, killed, tmp_path, file):
     folder = shutil.copytree(killed, tmp_path/'outputs')
     newest = max(
-        (folder / 'checkpoints/phase2').glob('checkpoint-*/seal.json'),
+        (folder / 'checkpoints/phase2').glob('checkpoint-*/checksums.json'),
         key=lambda p: int(p.parent.name.split('-')[1]),
     ).parent
     whole = (newest/file).read_bytes()
@@ -160,7 +160,7 @@ def test_a_full_disk(unbroken, tmp_path):
     )
     script = f'''mount -t tmpfs -o size=SIZE tmpfs {disk}
 {run} 2>{out}/first.err; echo $? >{out}/first.rc
-ls -d {disk}/outputs/checkpoints/*/checkpoint-*/seal.json >{out}/sealed
+ls -d {disk}/outputs/checkpoints/*/checkpoint-*/checksums.json >{out}/sealed
 mount -o remount,size=200m {disk}
 {run} --resume 2>{out}/second.err; echo $? >{out}/second.rc
 cp -r {disk}/outputs {out}/outputs'''

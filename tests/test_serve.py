@@ -29,7 +29,7 @@ from fastapi import HTTPException, Request
 from prometheus_client.parser import text_string_to_metric_families
 from test_package import dist  # noqa: F401, a fixture
 
-from emotion_detection.artefact import packaged_model, update_manifest
+from emotion_detection.artifact import packaged_model, update_manifest
 from emotion_detection.predict import EmotionPredictor
 from emotion_detection.serve import Answer, Answers, Limits, read_body, running_server
 

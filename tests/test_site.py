@@ -115,7 +115,7 @@ def test_crawl(site, tmp_path):
     assert (
         found['pages'] == len(PAGES) + 1
         and found['links'] > 20 * found['pages']
-        and found['broken'] == []
+        and found['regressed'] == []
     )
     (tmp_path / 'a.html').write_text(
         f'<h2 id="here">x</h2><a href="#here">1</a><a href="{BASE}a.html#here">2</a><a '
@@ -256,7 +256,7 @@ def test_figures_are_shown(site, notebook, page):
 
 def test_search_knows_the_words(site):
     docs = json.loads((site/'search/search_index.json').read_text('utf8'))['docs']
-    assert any('normalise' in d['text'] and d['location'].startswith('reference/text.html') for d in docs)
+    assert any('normalize' in d['text'] and d['location'].startswith('reference/text.html') for d in docs)
 
 
 @pytest.mark.parametrize('root', ['rendered', 'committed'])
@@ -299,7 +299,7 @@ def render(folder, *cells, **entry):
 
 MARKUP = r'''## A `b`
 
-::: {.callout-warning title="Licence"}
+::: {.callout-warning title="License"}
 Read *this*, see [b](https://example.org/x/index.html#a-b).
 :::
 
@@ -326,7 +326,7 @@ def test_quarto_markup(tmp_path):
     )
     assert done.returncode==0, done.stderr
     page = soup(tmp_path/'_docs/index.html').select_one('article')
-    assert page.select_one('.admonition.warning .admonition-title').text=='Licence'
+    assert page.select_one('.admonition.warning .admonition-title').text=='License'
     assert page.select_one('.admonition a')['href']=='index.html#a-b' and page.find(id='a-b')
     assert [m['display'] for m in page.find_all('math')] == [
         'inline',
@@ -426,7 +426,7 @@ def test_page_fits_a_phone(browser, url, page):
     assert browser.js('document.body.dataset.mdColorScheme')=='slate'
 
 
-@pytest.mark.parametrize('words,page', [('label smoothing', 'loss.html'), ('quantization', 'quantization.html'), ('normalise', 'text.html')])
+@pytest.mark.parametrize('words,page', [('label smoothing', 'loss.html'), ('quantization', 'quantization.html'), ('normalize', 'text.html')])
 def test_search_answers(browser, url, words, page):
     "Typed into the field, as a reader would: results appear, the page among them, and the first one opens."
     browser.open(url + 'index.html')
@@ -516,7 +516,7 @@ def test_contrast_of_everything(browser, tmp_path, scheme):
 
 
 def test_contrast_is_measured(browser, tmp_path):
-    "The measure itself, on colors whose ratio is known: grey 118 on white is just under 4.5."
+    "The measure itself, on colors whose ratio is known: gray 118 on white is just under 4.5."
     (tmp_path / 'a.html').write_text(
         '<body style="background:#fff"><p style="color:#767676">passes</p><p style="color:#777">fails</p><p style="color:#777;font-size:24px">large</p>'
         '<p style="color:#000;opacity:.5">faded</p><div style="background:rgba(0,0,0,.9)"><p style="color:#444">dark</p></div><details><p style="color:#ccc">folded</p></details><p style="color:#fff;display:none">no</p>'

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(
 SHORT = (
     'phase1.max_steps=24', 'phase2.max_steps=24', 'phase1.per_device_train_batch_size=8',
     'phase2.per_device_train_batch_size=8', 'data.phase1.source=bundled:en',
-    'data.phase1.emotions=null', 'data.phase1.licence=CC0 1.0', 'export.enabled=false',
+    'data.phase1.emotions=null', 'data.phase1.license=CC0 1.0', 'export.enabled=false',
     'export.report=false',
 )
 
@@ -48,7 +48,7 @@ def test_a_short_training(tmp_path):
         'CC BY 4.0'
         in json.loads((tmp_path / 'outputs/final_model/config.json').read_text('utf8'))[
             'emotion_detection'
-        ]['licences']
+        ]['licenses']
     )
     answer = EmotionPredictor(tmp_path/'outputs/final_model', onnx=False)('Cảm ơn bạn nhiều!')
     assert 0 < answer['score'] <= 1

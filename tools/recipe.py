@@ -20,7 +20,7 @@ import torch
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from emotion_detection.data import DataModule, Source, load_rows, split_of
+from emotion_detection.data import DataModule, Source, load_rows, split_for_text
 from emotion_detection.data_mapping import GOEMOTIONS, LABELS, decode_ids
 from emotion_detection.loss import class_weights
 from emotion_detection.metrics import emotion_scores
@@ -163,7 +163,7 @@ def load_texts(classifier, goemotions, vietnamese):
     english = DataModule(source)
     other = DataModule(Source(vietnamese, 'vi'))
     train_en = encoded(classifier, english.train, 0, emotion_matrix(source, english.train.id))
-    held = np.array([split_of(key) == 'validation' for key in other.train.keys])
+    held = np.array([split_for_text(key) == 'validation' for key in other.train.keys])
     all_vi = encoded(classifier, other.train, 1)
     train_vi = all_vi.take(np.flatnonzero(~held))
     order = np.random.default_rng(0).permutation(len(english.validation))[:2000]

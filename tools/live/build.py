@@ -10,15 +10,15 @@ import argparse, gzip, html, html.entities, json, os, shutil, subprocess, sys, t
 from importlib.resources import files
 from pathlib import Path
 
-from emotion_detection.artefact import check_files
+from emotion_detection.artifact import check_files
 from emotion_detection.files import InputError, file_hash, new_folder, write_json, write_text
 from emotion_detection.licenses import may_show
-from emotion_detection.text import NORMALISER_VERSION
+from emotion_detection.text import NORMALIZER_VERSION
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RELEASED = ROOT/'emotion_detection/model'
-SCRIPTS = ('live.js', 'worker.js', 'model.js', 'tokenizer.js', 'charsmap.js', 'normalise.js')
+SCRIPTS = ('live.js', 'worker.js', 'model.js', 'tokenizer.js', 'charsmap.js', 'normalize.js')
 # the smallest build: CPU alone, and one thread where a page is not isolated
 WASM = 'ort-wasm-simd-threaded.wasm'
 # some servers unpack a `.gz` by themselves; of a file by another name the page can be sure
@@ -95,13 +95,13 @@ def check_model(folder):
         raise InputError(
             f"{folder} is {manifest['precision']}, not int8; `make model` makes it anew"
         )
-    if manifest['normaliser_version'] != NORMALISER_VERSION:
+    if manifest['normalizer_version'] != NORMALIZER_VERSION:
         raise InputError(
-            f"{folder} is of normaliser version {manifest['normaliser_version']}, the page of "
-            f'{NORMALISER_VERSION}; `make model` makes it anew'
+            f"{folder} is of normalizer version {manifest['normalizer_version']}, the page of "
+            f'{NORMALIZER_VERSION}; `make model` makes it anew'
         )
-    closed = [words for words in manifest['licences'] if not may_show(words)]
-    if closed or not manifest['licences']:
+    closed = [words for words in manifest['licenses'] if not may_show(words)]
+    if closed or not manifest['licenses']:
         raise InputError(
             f"{folder} may not be published: its training data are licensed "
             f"{'; '.join(closed) or 'under terms that it does not state'}"

@@ -91,7 +91,7 @@ async function open() {
   ready = true;
   await update();
   const call = what => text => worker.ask(what, text);
-  return { normalise: call('normalise'), encode: call('encode'), answer: call('answer'), seconds };
+  return { normalize: call('normalize'), encode: call('encode'), answer: call('answer'), seconds };
 }
 
 // The model, loaded once; `null` where that failed, and the page says why.

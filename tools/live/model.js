@@ -1,6 +1,6 @@
-// EmotionPredictor again: text, normaliser, tokenizer, ONNX Runtime, temperature, four probabilities.
+// EmotionPredictor again: text, normalizer, tokenizer, ONNX Runtime, temperature, four probabilities.
 import * as ort from './vendor/ort.wasm.bundle.min.js';
-import { makeNormaliser } from './normalise.js';
+import { makeNormalizer } from './normalize.js';
 import { makeTokenizer } from './tokenizer.js';
 
 // One file of the site, piece by piece; `arrived` is told the bytes of each.
@@ -59,7 +59,7 @@ export async function openModel(sizes, tell) {
   const files = await getAll(sizes, tell);
   const [manifest, canary] = ['manifest', 'canary'].map(name => json(files[`model/${name}.json`]));
   const { labels, max_length, calibration } = manifest;
-  const normalise = makeNormaliser(json(files['entities.json']));
+  const normalize = makeNormalizer(json(files['entities.json']));
   const tokenizer = makeTokenizer(json(files['model/tokenizer.json']));
   const wasmBinary = await unpack(files['vendor/ort-wasm-simd-threaded.wasm.packed']);
   // more threads need headers that a plain web server does not send
@@ -67,7 +67,7 @@ export async function openModel(sizes, tell) {
   const session = await openSession(`model/${manifest.model}`, files);
 
   function encode(text) { // cut as the tokenizers library cuts: `</s>` stays the last one
-    const { ids, tokens } = tokenizer.encode(normalise(text));
+    const { ids, tokens } = tokenizer.encode(normalize(text));
     const shorten = list => [...list.slice(0, max_length - 1), list.at(-1)];
     const cut = list => (list.length > max_length ? shorten(list) : list);
     return { ids: cut(ids), tokens: cut(tokens).slice(1, -1), all: ids.length - 2 };
@@ -93,7 +93,7 @@ export async function openModel(sizes, tell) {
       label: probs[best] >= least ? labels[best] : null,
       score: probs[best],
       scores: Object.fromEntries(labels.map((label, i) => [label, probs[i]])),
-      tokens, all, truncated: tokens.length < all, empty: normalise(text) === '',
+      tokens, all, truncated: tokens.length < all, empty: normalize(text) === '',
     };
   }
 
@@ -115,5 +115,5 @@ export async function openModel(sizes, tell) {
     return { texts: canary.texts.length, largest };
   }
 
-  return { normalise, encode, answer, checkCanary };
+  return { normalize, encode, answer, checkCanary };
 }

@@ -22,7 +22,7 @@ async function open(sizes) {
 
 const calls = {
   open,
-  normalise: text => model.normalise(text),
+  normalize: text => model.normalize(text),
   encode: text => model.encode(text),
   answer: text => model.answer(text),
 };

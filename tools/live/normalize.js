@@ -1,4 +1,4 @@
-// The normaliser of emotion_detection/text.py, step by step: a model must be given what it was trained on.
+// The normalizer of emotion_detection/text.py, step by step: a model must be given what it was trained on.
 // Character classes are spelled out as Python has them: JavaScript's \s, \w, \d and \b mean other characters.
 const SPACE = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
 const WORD = '\\p{L}\\p{N}_';
@@ -40,7 +40,7 @@ export function unescapeHtml(text, { names, numbers }) {
 }
 
 // `entities`: the table that build.py writes from Python's `html` module.
-export function makeNormaliser(entities) {
+export function makeNormalizer(entities) {
   const table = { names: new Map(Object.entries(entities.names)), numbers: new Map(Object.entries(entities.numbers).map(([n, c]) => [Number(n), c])) };
   const once = text => {
     text = unescapeHtml(dropUnseen(text).normalize('NFC'), table).replace(BREAK, ' ');
