@@ -22,14 +22,14 @@ import emotion_detection
 from fastcore.basics import patch
 from .data_mapping import LABELS
 from emotion_detection.files import (
-    InputError, file_hash, file_hashes, read_json, refuse_pointers, require_files,
+    InputError, file_hashes, read_json, refuse_pointers, require_files,
     write_json,
 )
 from .text import NORMALIZER_VERSION
 
 # %% ../nbs/reference/artifact.ipynb #f1697b79
 from emotion_detection.files import (
-    Unreadable, is_there, note_made, present_keys, unreadable, user_path,
+    Unreadable, note_made, present_keys, unreadable, user_path,
 )
 
 # %% ../nbs/reference/artifact.ipynb #c2b8d1e3

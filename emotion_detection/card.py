@@ -7,7 +7,6 @@ __all__ = ['folder_facts', 'eval_results', 'card_header', 'results_part', 'calib
            'origin_part', 'model_card', 'write_card']
 
 # %% ../nbs/reference/card.ipynb #3c588eef
-import json
 import os
 import re
 from pathlib import Path

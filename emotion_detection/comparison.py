@@ -34,40 +34,22 @@ from .licenses import license_of, may_show
 from .metrics import f1_name
 from .page import cell_text, interval_text
 from .predict import EmotionPredictor
-from .runtime import find_onnx
+from .runtime import find_onnx, model_form, models_at
 from .slices import slice_table
 from .text import refuse_one
 
 # %% ../nbs/reference/comparison.ipynb #6fd15f87
-def _is_model(folder):
-    return (folder/'config.json').is_file()
+_STEPS = {'pytorch': 1, 'onnx': 2, 'int8': 3}
 
 def _place(folder):
     "Order in the pipeline: phase 1, phase 2, ONNX, INT8; the larger vocabulary first"
-    graph = find_onnx(folder)
-    if graph:
-        step = 3 if 'quantized' in graph.name else 2
-    else:
-        summary = folder/'training_summary.json'
-        step = 0 if summary.is_file() and read_json(summary).get('phase') == 'phase1' else 1
+    form = model_form(folder)
+    step = _STEPS.get(form, 4)
+    summary = folder/'training_summary.json'
+    if form == 'pytorch' and summary.is_file() and read_json(summary).get('phase') == 'phase1':
+        step = 0
     vocabulary = read_json(folder/'config.json').get('vocab_size') or 0
     return step, -vocabulary, folder.name
-
-def _models_at(path, onnx):
-    "A model folder, or those within a folder in the order of the pipeline"
-    if not path.is_dir():
-        raise InputError(
-            f"there is no folder {path}; train a model with `emotion train`, or check the path"
-        )
-    if _is_model(path):
-        return [path]
-    inside = [f for f in path.iterdir() if _is_model(f) and (not onnx or find_onnx(f))]
-    if not inside:
-        raise InputError(
-            f"{path} is neither the folder of a model nor one of such folders: there is no "
-            "config.json"
-        )
-    return sorted(inside, key=_place)
 
 # %% ../nbs/reference/comparison.ipynb #52d58709
 def model_folders(
@@ -77,7 +59,11 @@ def model_folders(
     "Which folders to evaluate."
     found = []
     for path in paths:
-        found += [folder.resolve() for folder in _models_at(user_path(path), onnx)]
+        inside = sorted(models_at(path), key=_place)
+        if onnx and inside != [user_path(path)]:
+            inside = [folder for folder in inside if find_onnx(folder)]
+            if not inside: raise InputError(f"{path} holds no ONNX model")
+        found += [folder.resolve() for folder in inside]
     found = list(dict.fromkeys(found))
     names = [folder.name for folder in found]
     unique = lambda f: f.name if names.count(f.name) == 1 else f'{f.parent.name}/{f.name}'

@@ -181,7 +181,7 @@ def parse_yaml(
         raise InputError(f"{name} holds a value that cannot be read: {e}") from None
 
 # %% ../nbs/reference/config.ipynb #5f50fdbb
-from .files import is_there, user_path
+from .files import user_path
 
 # %% ../nbs/reference/config.ipynb #6dc7dd61
 CONFIGS = ('default', 'small', 'quickstart')

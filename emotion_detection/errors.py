@@ -17,10 +17,9 @@ from .calibration import calibration_error
 from .data import DataModule, majority
 from .data_mapping import LABELS, language_name
 from .files import InputError, local_name
-from .intervals import class_intervals
+from .intervals import class_intervals, proportion
 from .licenses import license_of, may_show
 from .metrics import plot_confusion
-from .slices import proportion
 
 # %% ../nbs/reference/errors.ipynb #5f4aedc0
 VOTES = [f'votes_{label}' for label in LABELS]

@@ -23,7 +23,7 @@ from .data_mapping import LABELS
 from .files import InputError, read_json
 from .intervals import bootstrap_sums, confusion_rows
 from .metrics import emotion_scores, f1_name, scores_from
-from .predict import open_tokenizer
+from .predict import open_tokenizer, softmax
 from .runtime import cpu_count, find_onnx, graph_inputs, open_session
 
 # %% ../nbs/reference/gate.ipynb #46c69fc8
@@ -65,8 +65,7 @@ def graph_probs(
             input_ids = np.array([ids], dtype=np.int64)                              # (1, T)
             given = graph_inputs(session, input_ids, np.ones_like(input_ids))
             logits = session.run(['logits'], given | switches)[0][0]                 # (K,)
-            e = np.exp(logits.astype(np.float64) - logits.max())
-            return e/e.sum()
+            return softmax(logits)
         with ThreadPoolExecutor(cpu_count()) as pool:
             return np.array(list(progress(pool.map(one, token_ids), desc, len(token_ids))))
     return probs

@@ -18,12 +18,12 @@ from functools import lru_cache
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 from emotion_detection.artifact import (
     MANIFEST, Snapshot, as_snapshot, check_hashes, check_sizes, packaged_model, read_canary,
     read_manifest,
 )
-from .data_mapping import ID2LABEL, LABELS
+from .data_mapping import LABELS
 from emotion_detection.files import (
     InputError, Unreadable, present_keys, refuse_pointers, require, require_files,
 )

@@ -9,7 +9,6 @@ __all__ = ['calibration_texts', 'prepare_graph', 'rescale_rounded', 'quantize_ga
 # %% ../nbs/06_quantization.ipynb #8e6fedf2
 import os
 import shutil
-import time
 from pathlib import Path
 import numpy as np
 import onnx

@@ -6,7 +6,6 @@
 __all__ = ['published_files', 'open_repo', 'explain_push', 'hub_login', 'push_to_hub']
 
 # %% ../nbs/reference/sharing.ipynb #a9198f4c
-import glob
 import os
 import re
 import sys

@@ -25,9 +25,8 @@ from onnxruntime.quantization import (
 )
 from .config import QuantizationSection
 from .data import DataModule
-from .files import GateError, InputError, check_output, new_folder, read_json
-from .files import require, user_path, write_json
-from .predict import open_tokenizer
+from .files import GateError, InputError, check_output, new_folder
+from .files import require, user_path
 from .gate import folder_tokenizer, graph_probs, open_gate
 from .int8_graph import quantize_tables, read_graph, weight_nodes
 from .quantization import complete_int8

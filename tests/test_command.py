@@ -1,5 +1,5 @@
 """The `emotion` command as a process: answers, agreement of the forms, bad input, interruption."""
-import csv, json, os, signal, subprocess, sys, time, unicodedata
+import csv, json, signal, subprocess, sys, unicodedata
 import numpy as np
 import pytest
 from conftest import EMOTION, ENV, emotion

@@ -1,6 +1,5 @@
 """Leaks planted one by one and seen removed and counted; local files of every format; data of one's own from a configuration alone."""
 import csv, gzip, json, os, re, shutil, subprocess, unicodedata
-from pathlib import Path
 import datasets
 import pandas as pd
 import pytest

@@ -1,5 +1,5 @@
 """Reading from the Hub with the real client libraries against a stand-in on 127.0.0.1: what works, and what each fault says."""
-import json, os, subprocess, sys, textwrap
+import json, subprocess, sys, textwrap
 from pathlib import Path
 import pytest
 from conftest import EMOTION, ENV

@@ -1,5 +1,5 @@
 """Every notebook under nbdev's own runner, one test each, and the tree that nbdev makes of them."""
-import ast, functools, graphlib, json, os, re, subprocess, sys
+import ast, functools, graphlib, json, re, subprocess, sys
 from pathlib import Path
 import pytest
 from conftest import ENV, NOTEBOOKS, ROOT, SECTIONS, copy_repository

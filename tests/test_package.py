@@ -1,6 +1,5 @@
 """The source distribution and the wheel, and the wheel alone in an empty environment."""
 import json, re, subprocess, sys, tarfile, zipfile
-from pathlib import Path
 import pytest
 from conftest import ENV, ROOT, copy_repository
 

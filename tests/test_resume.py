@@ -1,5 +1,5 @@
 """`emotion train --resume`: killed at any moment, it ends with the weights of an unbroken run."""
-import os, random, shutil, signal, subprocess, time
+import random, shutil, signal, subprocess, time
 import pytest
 from conftest import EMOTION, ENV, emotion
 

@@ -1,5 +1,5 @@
 """A Hub token shows up nowhere: not in files, logs, event files, tracebacks or the argument lists of child processes."""
-import json, os, subprocess, time
+import subprocess
 from pathlib import Path
 import pytest
 from conftest import EMOTION, ENV, emotion
