@@ -13,7 +13,7 @@ from pathlib import Path
 from .artifact import MANIFEST, read_manifest
 from .data_mapping import LABELS, LANGUAGES, language_name
 from emotion_detection.files import (
-    InputError, folder_mb, read_json, require, require_files, write_text,
+    InputError, folder_mb, present_keys, read_json, require, require_files, write_text,
 )
 from .licenses import data_licenses, hub_license, license_id, use_words
 from .metrics import f1_name
