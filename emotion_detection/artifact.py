@@ -389,6 +389,7 @@ _BITS = {
     'U64': 64,
 }
 
+# %% ../nbs/reference/artifact.ipynb #62fe73bd
 def _header(file):
     "The description at the beginning of a safetensors file, and where the numbers begin"
     start = file._piece(8, 0)

@@ -29,6 +29,7 @@ def text_features()->FeatureUnion: # Untrained; turns texts into a sparse matrix
 # %% ../nbs/reference/baseline.ipynb #0c301bc8
 C = 1. # Inverse strength of the regularisation; chosen on validation texts, see below
 
+# %% ../nbs/reference/baseline.ipynb #b469ea74
 class Baseline:
     "Answers for texts, called as `EmotionPredictor` is; made by `train_baseline`."
     def __init__(self,

@@ -556,6 +556,7 @@ def failures(
 _MARKERS = 'os^Dv*'
 _COLORS = ('#222222', '#d95f02', '#1f78b4', '#7fbf7b', '#984ea3', '#bbbbbb')
 
+# %% ../nbs/reference/behavior.ipynb #9f93f8da
 def plot_failures(
     rates:pd.DataFrame, # From `failure_rates`
     title:str|None=None, # Default: what fails most, of the last predictor

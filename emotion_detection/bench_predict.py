@@ -442,6 +442,7 @@ def _times(got):
         'cold_spread': _spread(got['starts']),
     }
 
+# %% ../nbs/reference/bench_predict.ipynb #b93ea10d
 def _space(contender, got):
     "Memory and disk of one contender, MB"
     end = got['end']

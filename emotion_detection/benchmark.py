@@ -112,6 +112,7 @@ def time_recipes(
 # FLOP/s without sparsity, from NVIDIA's data sheets (T4: FP16)
 PEAK_BF16 = {'H100': 989e12, 'H200': 989e12, 'A100': 312e12, 'L4': 121e12, 'T4': 65e12}
 
+# %% ../nbs/reference/benchmark.ipynb #fd532c89
 def bench_train(
     config:Config, # Its first phase's data and its encoder's shape
     steps:int=4, # See `time_recipes`

@@ -109,6 +109,7 @@ def _row(name, entry, lang, f1):
         'against single raters': interval_text(raters.get('accuracy')),
     }
 
+# %% ../nbs/reference/card.ipynb #c62b50a3
 def _scores(entry, report, lang):
     "The model beside the baseline and the noise ceiling"
     f1 = f1_name(len(report['f1_classes'][lang]))
@@ -138,6 +139,7 @@ def _scores(entry, report, lang):
         })
     return markdown_table(rows)
 
+# %% ../nbs/reference/card.ipynb #eed4bf8c
 def _labels(entry, lang):
     "Precision, recall and F1 of each label"
     rows = []
@@ -267,6 +269,7 @@ def _our_lines(where, repo_id, packaged):
         opened = f"snapshot_download('{repo_id}')"
     return '\n'.join([*lines, f"EmotionPredictor({opened})('Cảm ơn bạn nhiều!')"])
 
+# %% ../nbs/reference/card.ipynb #d09e5b7a
 def use_part(
     facts:dict, # From `folder_facts`
     repo_id:str|None=None, # `owner/name` on the Hub; default: a local folder
@@ -292,6 +295,7 @@ def _quantized(quantization):
     left = f"{len(quantization['in_fp32'])} of {quantization['nodes']} nodes are in FP32"
     return f"INT8 gives the label of FP32 on {' and '.join(agrees)}; {left}."
 
+# %% ../nbs/reference/card.ipynb #1643099d
 def origin_part(
     facts:dict, # From `folder_facts`
 )->str: # Markdown
@@ -337,6 +341,7 @@ def _head_part(title, licenses, credits):
         "file.\n"
     )
 
+# %% ../nbs/reference/card.ipynb #6feb0562
 def model_card(
     folder:str|os.PathLike, # Model folder
     report:dict|None=None, # `report.json` of an evaluation that has this folder among its models

@@ -443,6 +443,7 @@ def cmd_predict(args):
         show_answers(answers, args.json)
     _say_about(args, rows)
 
+# %% ../nbs/reference/cli.ipynb #37e5c45c
 def _answers(args, rows, predictor, one_by_one):
     "Answers to texts: the same ones, each as soon as its text is there, or many at a time"
     texts = rows.texts() if args.quiet or not args.input else _with_bar(rows.texts())
@@ -523,6 +524,7 @@ def dev_data(
     config = load_config(args.config or 'quickstart', args.set)
     return config, load_phases(config, hub_token(args))
 
+# %% ../nbs/reference/cli.ipynb #2c994512
 def show_made(
     args,
     *folders:Path,
@@ -1267,6 +1269,7 @@ def _parse(argv, parser, args):
     hint = ' (a text that starts with a dash comes after --)' if takes_texts else ''
     parser.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
 
+# %% ../nbs/reference/cli.ipynb #3330fae7
 def _flush_stdout():
     "Now, while there are words for a full disk: at exit Python has only a traceback"
     try:

@@ -172,6 +172,7 @@ def reliability(
 # Colors that stay apart in grayscale, markers and lines for who sees none
 LOOK = (('#264653', 'o-'), ('#c8553d', 's--'), ('#7a7a7a', '^:'))
 
+# %% ../nbs/reference/errors.ipynb #fb1f609b
 def plot_reliability(
     results:pd.DataFrame, # From `evaluate_model`
     model:str='', # Name, for the title
@@ -268,6 +269,7 @@ def plot_flips(
 # Share of the commonest label: all, more than half, at most half
 UNITED = ('all agree', 'a majority', 'divided')
 
+# %% ../nbs/reference/errors.ipynb #bf90532c
 def by_agreement(
     results:pd.DataFrame, # From `evaluate_model`
     min_texts:int=30, # For a score

@@ -129,6 +129,7 @@ def _all_texts(figures, needed):
             f"and {100*needed:.4g} % are needed"
         )
 
+# %% ../nbs/reference/gate.ipynb #a4332c3b
 def gate_failure(
     figures:dict[str,dict], # Language to `compare_probs`
     options:QuantizationSection,

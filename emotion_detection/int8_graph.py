@@ -73,6 +73,7 @@ def _row_lookup(node):
         make_node('Mul', [number, scale], [out], f'{node.name}_mul'),
     ]
 
+# %% ../nbs/reference/int8_graph.ipynb #250da906
 def quantize_tables(
     model:onnx.ModelProto, # Changed in place
     nodes, # Names of `Gather` nodes; other names are passed over

@@ -128,6 +128,7 @@ def _switched(fp32, int8_path, nodes):
         onnx.save(both, path, save_as_external_data=True)
         return graph_probs(path)
 
+# %% ../nbs/reference/int8_search.ipynb #d54191ca
 def search_fp32(
     fp32:onnx.ModelProto, # From `read_graph`, smoothed as `int8_path` is
     int8_path:str|os.PathLike, # The same with all of `nodes` quantized
@@ -182,6 +183,7 @@ def plot_sensitivity(
     ax.spines[['top', 'right']].set_visible(False)
     return ax
 
+# %% ../nbs/reference/int8_search.ipynb #0666db32
 def save_plot(
     report:dict,
     path:str|os.PathLike, # `.png`

@@ -169,6 +169,7 @@ def load_facts(
 # %% ../nbs/reference/predict.ipynb #2fd7f1b5
 MODES, LONG = ('deterministic', 'throughput'), ('truncate', 'windows')
 
+# %% ../nbs/reference/predict.ipynb #6b865b62
 class EmotionPredictor:
     "Answers for texts: `predictor(text)`, `predictor(list)`, `predictor(table)` or `predictor.stream(iterable)`. May be called from several threads."
     def __init__(self,

@@ -56,6 +56,7 @@ def one_at_a_time(
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
+# %% ../nbs/reference/reading.ipynb #355e4f4f
 def quickstart_model(
     folder:str|os.PathLike|None=None, # Default: `quickstart_folder`
 )->Path: # Has `phase1_final/`, `final_model/`, `onnx/` and `int8/`

@@ -100,6 +100,7 @@ def _all_rows(config, models):
             rows[name] = board_row(predictor, folder_mb(folder), english, vietnamese)
     return rows
 
+# %% ../nbs/reference/scoreboard.ipynb #f5bdbf48
 def scoreboard(
     stage:str='INT8', # Last row, one of `STAGES`; `InputError` for another one
     folder:str|os.PathLike|None=None, # Of the quickstart; default: `quickstart_folder`

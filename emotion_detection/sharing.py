@@ -43,6 +43,7 @@ def published_files(
 # %% ../nbs/reference/sharing.ipynb #44234e23
 _WEIGHTS = ('.onnx', '.safetensors', '.bin', '.pt', '.onnx_data')
 
+# %% ../nbs/reference/sharing.ipynb #c0bfd4f7
 def open_repo(
     api, # `huggingface_hub.HfApi`
     repo_id:str, # `owner/name`

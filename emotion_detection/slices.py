@@ -154,6 +154,7 @@ REWRITES = { # From text and language to the text as others would have sent it
     'no diacritics': lambda text, language: without_marks(text) if language=='vi' else text,
 }
 
+# %% ../nbs/reference/slices.ipynb #24d0da04
 def rewrite_table(
     predictor:Callable, # From a list of texts to answers, see `read_answers`
     # Its answers for the texts as they are: `language`, `text`, `label`, `pred`

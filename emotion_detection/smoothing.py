@@ -76,6 +76,7 @@ def column_scales(
     top = abs(matrix).max(0) if per_channel else abs(matrix).max()
     return np.maximum(top, 1e-30)/largest
 
+# %% ../nbs/reference/smoothing.ipynb #9c4251f3
 def product_error(
     texts:list[np.ndarray], # Activations, shape `(T, H)` each
     matrix:np.ndarray, # Shape `(H, O)`
@@ -165,6 +166,7 @@ def _divide_before(model, activation, matrices_read, smoothing):
     model.graph.initializer.append(factor)
     model.graph.node.append(make_node('Mul', [activation, factor.name], [name], f'{activation}/smooth'))
 
+# %% ../nbs/reference/smoothing.ipynb #dda9cd1e
 def smooth_graph(
     model:onnx.ModelProto, # Changed in place
     smoothing:dict[str,np.ndarray], # Name of an activation to its numbers, shape `(H,)`

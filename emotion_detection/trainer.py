@@ -586,6 +586,7 @@ _LOSSES = (
 )
 _LINES = (('o-', '#264653'), ('s--', '#e9a23b'), ('^:', '#7a5195')) # Of the languages
 
+# %% ../nbs/reference/trainer.ipynb #d12da7b5
 def plot_history(
     history:list[dict], # From `PhaseResult` or `training_summary.json`
     title:str='Learning curve',
