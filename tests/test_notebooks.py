@@ -1,13 +1,31 @@
 """Every notebook under nbdev's own runner, one test each, and the tree that nbdev makes of them."""
 import ast, functools, graphlib, json, re, subprocess, sys
 from pathlib import Path
+import nbformat
 import pytest
+from nbclient import NotebookClient
 from conftest import ENV, NOTEBOOKS, ROOT, SECTIONS, copy_repository
 
 
-@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+READ = [page for page in NOTEBOOKS if page.parent.name in ('nbs', 'guides')]
+# What a reader's machine does not have: where real data lie, and that this is a test
+UNSET = ('GOEMOTIONS_DIR', 'FOREIGN_DIR', 'ENCODER_DIR', 'IN_TEST')
+
+
+@pytest.mark.parametrize('path', READ, ids=lambda p: p.stem)
+def test_run_all(path):
+    "A page of the main path or a guide runs as a reader runs it in Jupyter: every cell, a fresh kernel, no variables."
+    book = nbformat.read(path, 4)
+    # the last cell of a page writes the modules, which other tests import meanwhile
+    book.cells = [cell for cell in book.cells if 'nbdev_export(' not in cell.source]
+    env = {name: value for name, value in ENV.items() if name not in UNSET}
+    where = {'metadata': {'path': str(path.parent)}}
+    NotebookClient(book, timeout=600, kernel_name='python3', resources=where).execute(env=env)
+
+
+@pytest.mark.parametrize('path', [p for p in NOTEBOOKS if p not in READ], ids=lambda p: p.stem)
 def test_notebook(path, monkeypatch):
-    "Its untagged cells run, offline; `nbdev_test` does the same for all of them."
+    "Untagged cells of a shelf run, offline; `nbdev_test` does the same for all pages."
     from nbdev.config import get_config
     from nbdev.test import test_nb
     for name in ('HF_HUB_OFFLINE', 'OMP_NUM_THREADS', 'TOKENIZERS_PARALLELISM'):
