@@ -232,9 +232,8 @@ def _groups_of_equal_length(texts, size):
     return [same[i:i+size] for same in by_length.values() for i in range(0, len(same), size)]
 
 # %% ../nbs/reference/static.ipynb #fba59e11
-def _largest_change(run, texts, groups, pad):
-    "Of a logit, between a text alone and in its group"
-    alone = np.concatenate([run(t[None], np.ones_like(t)[None]) for t in texts])      # (N, K)
+def _largest_change(run, texts, alone, groups, pad):
+    "Of a logit, between a text on its own and in a group"
     moved = [0.]
     for group in groups:
         together = run(*_padded([texts[i] for i in group], pad))                      # (B, K)
@@ -249,12 +248,13 @@ def batch_dependence(
 )->dict[str,float]: # Of `equal` lengths, and `padded` to the longest; 0: to the last bit
     "The largest change of a logit between a text alone and the same text in a batch."
     texts = sorted((f['input_ids'][0] for f in feeds), key=len)
+    alone = np.concatenate([run(t[None], np.ones_like(t)[None]) for t in texts])      # (N, K)
     order = np.random.default_rng(0).permutation(len(texts))
     mixed = [order[i:i+size] for i in range(0, len(texts), size)]
     equal = _groups_of_equal_length(texts, size)
     return {
-        'equal': _largest_change(run, texts, equal, pad),
-        'padded': _largest_change(run, texts, mixed, pad),
+        'equal': _largest_change(run, texts, alone, equal, pad),
+        'padded': _largest_change(run, texts, alone, mixed, pad),
     }
 
 # %% ../nbs/reference/static.ipynb #f6958d27
