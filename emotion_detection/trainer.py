@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+
+# %% ../nbs/reference/trainer.ipynb #f4b6bc9e
 import numpy as np
 import torch
 from accelerate import PartialState
@@ -42,7 +44,8 @@ from .config import Config, PhaseSection, training_arguments
 from .data import Examples, encode
 from .data_mapping import LABELS
 from emotion_detection.files import (
-    CHECKSUMS, InputError, Unreadable, checksum_failure, explain_full_disk, read_json, write_checksums,
+    CHECKSUMS, InputError, Unreadable, checksum_failure, explain_full_disk, read_json,
+    write_checksums,
 )
 from .loss import BalancedCrossEntropyLoss, class_weights
 from .metrics import emotion_scores
@@ -50,8 +53,16 @@ from .model import EmotionClassifier
 from .text import NORMALIZER_VERSION
 
 # %% ../nbs/reference/trainer.ipynb #28cc8d8f
+def _alike_steps(chosen, lengths, group, generator):
+    "Examples in steps of `group` of like length, in random order; the last may be smaller"
+    order = chosen[get_length_grouped_indices(lengths, group, generator=generator)].tolist()
+    *steps, last = [order[i:i+group] for i in range(0, len(order), group)]
+    mixed = torch.randperm(len(steps), generator=generator)
+    return [*(steps[i] for i in mixed), last]
+
+# %% ../nbs/reference/trainer.ipynb #7566f2ac
 class EpochSampler(Sampler):
-    "The order of each epoch, a function of seed and epoch alone; part of the examples may be drawn anew."
+    "The order of an epoch, a function of seed and epoch; part of the examples may be drawn anew."
     def __init__(self,
         lengths:list[int], # Tokens per example
         seed:int,
@@ -79,12 +90,7 @@ class EpochSampler(Sampler):
         if self.group == 1:
             return iter(chosen[torch.randperm(len(chosen), generator=generator)].tolist())
         lengths = [self.lengths[i] for i in chosen]
-        order = chosen[
-            get_length_grouped_indices(lengths, self.group, generator=generator)
-        ].tolist()
-        *steps, last = [order[i:i+self.group] for i in range(0, len(order), self.group)]
-        mixed = [steps[i] for i in torch.randperm(len(steps), generator=generator)]
-        return itertools.chain(*mixed, last)  # the last step may be smaller
+        return itertools.chain(*_alike_steps(chosen, lengths, self.group, generator))
 
 # %% ../nbs/reference/trainer.ipynb #f2523525
 class EmotionTrainer(Trainer):
@@ -133,6 +139,7 @@ def f1_line(
         found.append(f"{name.removeprefix('eval_')} {value:.3f}{over}")
     return '  '.join(found)
 
+# %% ../nbs/reference/trainer.ipynb #bd331910
 def duration(
     seconds:float,
 )->str: # `90 minutes`, `2.5 hours`
@@ -178,6 +185,7 @@ def on_train_begin(self:Progress, args, state, control, **kw):
         disable=not sys.stderr.isatty() or not state.is_world_process_zero,
     )
 
+# %% ../nbs/reference/trainer.ipynb #742a3b84
 @patch
 def on_step_end(self:Progress, args, state, control, **kw):
     self.bar.update(state.global_step - self.bar.n)
@@ -212,6 +220,7 @@ def on_cpu()->bool:
     "Without a GPU many processes can still share the work, if the libraries are told that there is none."
     return not torch.accelerator.is_available()
 
+# %% ../nbs/reference/trainer.ipynb #22d24a0d
 DEFAULTS = dict(
     eval_strategy='epoch',
     save_strategy='epoch',
@@ -281,6 +290,7 @@ def language_counts(
         counts[language] = counts.get(language, np.zeros(len(LABELS))) + votes
     return counts
 
+# %% ../nbs/reference/trainer.ipynb #6dfd6921
 def language_weights(
     train:Examples,
     config:Config,
@@ -337,6 +347,7 @@ def _save_checkpoint(self:EmotionTrainer, model, trial):
 def _rotate_checkpoints(self:EmotionTrainer, **kwargs):
     "Called by the Trainer before the checksums are written: too early"
 
+# %% ../nbs/reference/trainer.ipynb #5b90bafb
 @functools.cache
 def _know_numbered_cpus():
     "Processes on a CPU ask `torch.load` for the places `cpu:0`, `cpu:1`, …, which it does not know"
@@ -359,6 +370,7 @@ def checkpoints_of(
     ]
     return sorted((c for c in found if c.is_dir()), key=lambda c: int(c.name.split('-')[1]))
 
+# %% ../nbs/reference/trainer.ipynb #6f68fdab
 def remove_checkpoint(
     folder:Path,
 ):
@@ -445,11 +457,24 @@ def run_trainer(
         'the checkpoints of earlier epochs are whole: free some space and go on with --resume',
     ):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
-    return next(c for c in trainer.callback_handler.callbacks if isinstance(c, Progress)).state()[
-        'args'
-    ]['seconds']
+    callbacks = trainer.callback_handler.callbacks
+    progress = next(c for c in callbacks if isinstance(c, Progress))
+    return progress.state()['args']['seconds']
 
 # %% ../nbs/reference/trainer.ipynb #00c5db19
+def _datasets(classifier, weights, *parts):
+    "Examples as token ids and weighted votes"
+    tokenizer = classifier.tokenizer
+    return [encode(weighted(part, weights), tokenizer, classifier.max_length) for part in parts]
+
+def _callbacks(section, name, later):
+    "Progress, and early stopping where the configuration wants it"
+    callbacks = [Progress(name, later=later)]
+    if section.early_stopping_patience:
+        callbacks.append(EarlyStoppingCallback(section.early_stopping_patience))
+    return callbacks
+
+# %% ../nbs/reference/trainer.ipynb #6f228d44
 def make_trainer(
     classifier:EmotionClassifier,
     train:Examples,
@@ -463,37 +488,45 @@ def make_trainer(
     later:int=0, # Texts that later phases will train on
 )->EmotionTrainer:
     "A Trainer with our loss, scores and progress."
-    tokenizer = classifier.tokenizer
     weights = language_weights(train, config, pool, draw)
-    data = []
-    for examples in (train + pool, validation):
-        data.append(encode(weighted(examples, weights), tokenizer, classifier.max_length))
-    callbacks = [Progress(name, later=later)]
-    if section.early_stopping_patience:
-        callbacks.append(EarlyStoppingCallback(section.early_stopping_patience))
     trainer = EmotionTrainer(
         classifier.model,
         args,
-        DataCollatorWithPadding(tokenizer),
-        *data,
-        processing_class=tokenizer,
+        DataCollatorWithPadding(classifier.tokenizer),
+        *_datasets(classifier, weights, train + pool, validation),
+        processing_class=classifier.tokenizer,
         pool=len(pool),
         draw=draw,
         loss_fn=BalancedCrossEntropyLoss(None, config.loss.label_smoothing),
         compute_metrics=scorer(validation),
-        callbacks=callbacks,
+        callbacks=_callbacks(section, name, later),
     )
     for noisy in (PrinterCallback, ProgressCallback): trainer.remove_callback(noisy)
     return trainer
 
 # %% ../nbs/reference/trainer.ipynb #8d3f3bb3
+def _train_or_restore(trainer, checkpoints, resume):
+    "The seconds of a training that goes to its end, or that has ended and only waits to be kept"
+    last = start_from(checkpoints, resume, trainer)
+    if last and training_ended(last): return restore_best(trainer, last)
+    return run_trainer(trainer, last, checkpoints)
+
+def _phase_result(classifier, state, seconds):
+    "What the Trainer's log says about a phase"
+    history = epochs(state.log_history)
+    best = max(history, key=lambda row: row['macro_f1'])
+    metrics = {name: value for name,value in best.items() if _is_score(name)}
+    return PhaseResult(classifier, metrics, history, seconds, state.num_input_tokens_seen)
+
+# %% ../nbs/reference/trainer.ipynb #00d2e812
 def train_classifier(
     classifier:EmotionClassifier, # Trained in place
     train:Examples,
     validation:Examples, # Best epoch and early stopping; its languages give the scores
     section:PhaseSection, # `phase1` or `phase2` of the configuration
     config:Config, # For loss and seed
-    # Made if need be; holds `checkpoints/<name>/`, see `usable_checkpoint`, and TensorBoard's `runs/`
+    # Made if need be; holds `checkpoints/<name>/`, see `usable_checkpoint`, and TensorBoard's
+    # `runs/`
     output_dir:str|os.PathLike,
     name:str='training', # For progress lines and folders
     pool:Examples=Examples(), # More training examples, of which …
@@ -509,18 +542,8 @@ def train_classifier(
         trainer = make_trainer(
             classifier, train, validation, section, config, args, name, pool, draw, later
         )
-        last = start_from(checkpoints, resume, trainer)
-        if last and training_ended(last): seconds = restore_best(trainer, last)
-        else: seconds = run_trainer(trainer, last, checkpoints)
-    history = epochs(trainer.state.log_history)
-    best = max(history, key=lambda h: h['macro_f1'])
-    return PhaseResult(
-        classifier,
-        {k: v for k, v in best.items() if 'f1' in k or 'accuracy' in k},
-        history,
-        seconds,
-        trainer.state.num_input_tokens_seen,
-    )
+        seconds = _train_or_restore(trainer, checkpoints, resume)
+    return _phase_result(classifier, trainer.state, seconds)
 
 # %% ../nbs/reference/trainer.ipynb #aae7b0bf
 def _is_score(name): return 'f1' in name or 'accuracy' in name
@@ -587,6 +610,26 @@ _LOSSES = (
 _LINES = (('o-', '#264653'), ('s--', '#e9a23b'), ('^:', '#7a5195')) # Of the languages
 
 # %% ../nbs/reference/trainer.ipynb #d12da7b5
+def _plot_losses(ax, history):
+    "Loss by epoch, of training and validation"
+    epoch = [row['epoch'] for row in history]
+    for key,style,color,label in _LOSSES:
+        ax.plot(epoch, [row[key] for row in history], style, color=color, label=label, ms=4)
+    ax.set(xlabel='epoch', ylabel='loss (nats per rating)')
+
+# %% ../nbs/reference/trainer.ipynb #7ad29de1
+def _plot_scores(ax, history):
+    "Macro-F1 by epoch, a line per language"
+    epoch = [row['epoch'] for row in history]
+    names = sorted(name for name in history[0] if name.startswith('macro_f1_'))
+    for name,(style,color) in zip(names, _LINES):
+        label = name.removeprefix('macro_f1_')
+        classes = history[0].get(f'f1_classes_{label}', len(LABELS))
+        if classes != len(LABELS): label += f', {classes} of {len(LABELS)} classes'
+        ax.plot(epoch, [row[name] for row in history], style, color=color, label=label, ms=4)
+    ax.set(xlabel='epoch', ylabel='macro-F1 on validation', ylim=(0,1))
+
+# %% ../nbs/reference/trainer.ipynb #e58a8b26
 def plot_history(
     history:list[dict], # From `PhaseResult` or `training_summary.json`
     title:str='Learning curve',
@@ -594,21 +637,8 @@ def plot_history(
     "Loss and macro-F1 by epoch."
     import matplotlib.pyplot as plt
     fig,(losses,scores) = plt.subplots(1, 2, figsize=(8,2.8))
-    epoch = [row['epoch'] for row in history]
-    for key,style,color,label in _LOSSES:
-        losses.plot(epoch, [row[key] for row in history], style, color=color, label=label, ms=4)
-    names = sorted(name for name in history[0] if name.startswith('macro_f1_'))
-    for name,(style,color) in zip(names, _LINES):
-        language = name.removeprefix('macro_f1_')
-        classes = history[0].get(f'f1_classes_{language}', len(LABELS))
-        label = (
-            language
-            if classes == len(LABELS)
-            else f'{language}, {classes} of {len(LABELS)} classes'
-        )
-        scores.plot(epoch, [row[name] for row in history], style, color=color, label=label, ms=4)
-    losses.set(xlabel='epoch', ylabel='loss (nats per rating)')
-    scores.set(xlabel='epoch', ylabel='macro-F1 on validation', ylim=(0,1))
+    _plot_losses(losses, history)
+    _plot_scores(scores, history)
     for ax in (losses, scores):
         ax.legend(frameon=False)
         ax.spines[['top','right']].set_visible(False)

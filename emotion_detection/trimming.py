@@ -437,7 +437,8 @@ def trim_model(
     classifier = EmotionClassifier.load(model_dir)
     keep, report = _choose_tokens(spec, classifier, texts, vocab_size, all_characters)
     trim_embeddings(classifier.model, keep)
-    if not any((validation or {}).values()): validation = {lang: t[:200] for lang,t in texts.items()}
+    if not any((validation or {}).values()):
+        validation = {lang: t[:200] for lang,t in texts.items()}
     with new_folder(output_dir, 'trimmed', [model_dir]) as new:
         save_trimmed(classifier, spec, keep, new)
         summary = model_dir/'training_summary.json'
