@@ -76,11 +76,12 @@ def foreign_words(
         and not _SOUNDS.fullmatch(plain(w))
     ]
 
-# %% ../nbs/reference/slices.ipynb #84ed8b7b
-SHORT, LONG = 4, 20 # Words; "thank you so much" is short, a comment of several clauses is long
-
+# %% ../nbs/reference/slices.ipynb #dda1d7fd
 # Over decomposed text: breve, hook, horn, dot below, or two marks on one letter
 _VIETNAMESE = re.compile('đ|[\u0306\u0309\u031b\u0323]|\u0302[\u0300\u0301\u0303]')
+
+# %% ../nbs/reference/slices.ipynb #84ed8b7b
+SHORT, LONG = 4, 20 # Words; "thank you so much" is short, a comment of several clauses is long
 
 def _bare(text, language):
     "Vietnamese without a single mark; of two words or fewer many have none anyway"
