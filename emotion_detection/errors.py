@@ -296,7 +296,8 @@ def by_agreement(
     min_texts:int=30, # For a score
 )->pd.DataFrame: # Index `(language, raters)`; `texts`, `accuracy`, `low`, `high`, `confidence` (mean probability of the answer), `note`; empty where single ratings are not known
     "Accuracy by how united the raters were."
-    group, rows = _united(results), {}
+    group = _united(results)
+    rows = {}
     for united in UNITED:
         for lang,r in results[group == united].groupby('language'):
             rows[lang, united] = _agreement_row(r, min_texts)
