@@ -37,12 +37,15 @@ def _marks(found):
     "What changes with a file: device and number, length, time of the content, time of the entry"
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
+# %% ../nbs/reference/artifact.ipynb #91fc8dbf
 class HeldFile:
     "A file as it is now: held open, so that it stays itself when its path comes to name another."
     def __init__(self,
         path:str|os.PathLike, # `InputError` when it cannot be read
     ):
-        self.path, self.number, self.sha256 = Path(path), None, None
+        self.path = Path(path)
+        self.number = None
+        self.sha256 = None
         try: self.number = os.open(path, os.O_RDONLY | getattr(os, 'O_BINARY', 0))
         except FileNotFoundError:
             raise InputError(f"{path} is missing; copy or make the folder again") from None
@@ -55,7 +58,8 @@ class HeldFile:
         "Bytes"
         return self.marks[2]
 
-    def __del__(self, close=os.close):  # a name of its own: at the end of a process modules go first
+    # `close` is a name of its own: at the end of a process modules go first
+    def __del__(self, close=os.close):
         if self.number is not None: close(self.number)
 
 # %% ../nbs/reference/artifact.ipynb #d3c9e2f4
@@ -68,6 +72,7 @@ def _read_at(number, count, at):
         os.lseek(number, at, os.SEEK_SET)
         return os.read(number, count)
 
+# %% ../nbs/reference/artifact.ipynb #19a57bb5
 @patch
 def chunks(self:HeldFile,
     count:int=2**20, # Bytes at a time
@@ -78,6 +83,7 @@ def chunks(self:HeldFile,
         yield piece
         at += len(piece)
 
+# %% ../nbs/reference/artifact.ipynb #475f5e8b
 @patch
 def _piece(self:HeldFile, count, at):
     "One piece; a failing disk is the file's fault, not the reader's"
@@ -123,6 +129,7 @@ def intact(self:HeldFile)->bool:
     self.marks = now
     return True
 
+# %% ../nbs/reference/artifact.ipynb #30743975
 @patch
 def json(self:HeldFile)->dict|list: # `InputError` when it is no JSON
     "The content as JSON."
@@ -155,6 +162,7 @@ class Snapshot:
         kept = set(names)
         self.held = {n: f for n,f in self.held.items() if n in kept}
 
+# %% ../nbs/reference/artifact.ipynb #a6fc8bce
 def as_snapshot(
     folder:str|os.PathLike|Snapshot,
 )->Snapshot: # The one that was given, or a new one
@@ -173,12 +181,11 @@ def is_hidden(
 
 def _checksum(facts):
     "sha256 over all facts but itself, in one spelling of JSON"
-    return hashlib.sha256(
-        json.dumps(
-            {k: v for k, v in facts.items() if k != 'sha256'}, sort_keys=True, ensure_ascii=False
-        ).encode()
-    ).hexdigest()
+    others = {name: fact for name,fact in facts.items() if name != 'sha256'}
+    text = json.dumps(others, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
+# %% ../nbs/reference/artifact.ipynb #0cb06da1
 def versions(
     *packages:str,
 )->dict[str,str]: # Package to version; those that are not installed are left out
@@ -281,6 +288,7 @@ def check_sizes(
                 f"{MANIFEST}; copy or make the folder again"
             )
 
+# %% ../nbs/reference/artifact.ipynb #ea42b4d4
 def check_hashes(
     folder:str|os.PathLike|Snapshot,
     manifest:dict,
@@ -362,6 +370,7 @@ def write_canary(
         },
     )
 
+# %% ../nbs/reference/artifact.ipynb #f19b552c
 def read_canary(
     folder:str|os.PathLike|Snapshot, # `InputError` when it has none
 )->dict: # `texts`, `input_ids`, `probs`
@@ -372,21 +381,10 @@ def read_canary(
 
 # %% ../nbs/reference/artifact.ipynb #e1d6f9ab
 _BITS = {
-    'BOOL': 8,
-    'U8': 8,
-    'I8': 8,
-    'F8_E5M2': 8,
-    'F8_E4M3': 8,
-    'I16': 16,
-    'U16': 16,
-    'F16': 16,
-    'BF16': 16,
-    'I32': 32,
-    'U32': 32,
-    'F32': 32,
-    'F64': 64,
-    'I64': 64,
-    'U64': 64,
+    'BOOL': 8, 'U8': 8, 'I8': 8, 'F8_E5M2': 8, 'F8_E4M3': 8,
+    'U16': 16, 'I16': 16, 'F16': 16, 'BF16': 16,
+    'U32': 32, 'I32': 32, 'F32': 32,
+    'U64': 64, 'I64': 64, 'F64': 64,
 }
 
 # %% ../nbs/reference/artifact.ipynb #62fe73bd

@@ -30,6 +30,16 @@ def text_features()->FeatureUnion: # Untrained; turns texts into a sparse matrix
 C = 1. # Inverse strength of the regularisation; chosen on validation texts, see below
 
 # %% ../nbs/reference/baseline.ipynb #b469ea74
+def _answer(text, probs):
+    "One answer, as `EmotionPredictor` gives it"
+    return {
+        'text': text,
+        'label': LABELS[int(probs.argmax())],
+        'score': round(float(probs.max()), 6),
+        'scores': {label: round(float(x), 6) for label,x in zip(LABELS, probs)},
+    }
+
+# %% ../nbs/reference/baseline.ipynb #78a08037
 class Baseline:
     "Answers for texts, called as `EmotionPredictor` is; made by `train_baseline`."
     def __init__(self,
@@ -45,9 +55,8 @@ class Baseline:
         texts = list(refuse_one(texts, 'probs'))
         out = np.zeros((len(texts), len(LABELS)))
         if len(texts):
-            out[:, self.classifier.classes_] = self.classifier.predict_proba(
-                self.features.transform([normalize(t) for t in texts])
-            )
+            x = self.features.transform([normalize(t) for t in texts])
+            out[:, self.classifier.classes_] = self.classifier.predict_proba(x)
         return out
 
     def __call__(self,
@@ -56,17 +65,14 @@ class Baseline:
         "Answer one text with a dict, many with a list."
         if isinstance(texts, str): return self([texts])[0]
         texts = list(refuse_one(texts, 'the baseline'))
-        return [
-            {
-                'text': t,
-                'label': LABELS[int(p.argmax())],
-                'score': round(float(p.max()), 6),
-                'scores': {l: round(float(x), 6) for l, x in zip(LABELS, p)},
-            }
-            for t, p in zip(texts, self.probs(texts))
-        ]
+        return [_answer(text, probs) for text,probs in zip(texts, self.probs(texts))]
 
 # %% ../nbs/reference/baseline.ipynb #a6fcc6b4
+def _label_weights(train, cap):
+    "Votes of each text times the weight of their class, shape `(N, K)`"
+    return np.array(train.votes) * class_weights(class_counts(train), cap)
+
+# %% ../nbs/reference/baseline.ipynb #75bd08d1
 def train_baseline(
     *data:DataModule, # Their training splits; `InputError` when they have fewer than two labels
     C:float=C,
@@ -74,10 +80,7 @@ def train_baseline(
 )->Baseline:
     "Fit features and classifier on all texts, each label of a text with its votes times its class weight."
     texts = [t for dm in data for t in dm.train.text]
-    # (N, K)
-    weights = np.concatenate([
-        np.array(dm.train.votes) * class_weights(class_counts(dm.train), weight_cap) for dm in data
-    ])
+    weights = np.concatenate([_label_weights(dm.train, weight_cap) for dm in data])   # (N, K)
     row, label = weights.nonzero()
     if len(set(label)) < 2:
         raise InputError(
@@ -91,12 +94,8 @@ def train_baseline(
             f"{len(texts)} training texts are too few for a baseline: no word or letter group "
             "occurs in two of them"
         ) from None
-    return Baseline(
-        features,
-        LogisticRegression(C=C, max_iter=1000).fit(
-            x[row], label, sample_weight=weights[row, label]
-        ),
-    )
+    classifier = LogisticRegression(C=C, max_iter=1000)
+    return Baseline(features, classifier.fit(x[row], label, sample_weight=weights[row, label]))
 
 # %% ../nbs/reference/baseline.ipynb #397e7e7c
 def read_answers(

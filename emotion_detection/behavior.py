@@ -43,6 +43,7 @@ EXPECT = {
     'DIR': tuple(f'{way} {label}' for label in LABELS for way in ('more', 'less')),
 }
 
+# %% ../nbs/reference/behavior.ipynb #b09ae275
 @dataclass(frozen=True)
 class Case:
     "A text, or a text and what it was changed to."
@@ -51,6 +52,7 @@ class Case:
     changed:str|None # `None` for MFT
     expect:str # One of `EXPECT` of its kind
 
+# %% ../nbs/reference/behavior.ipynb #040ff55a
 @dataclass(frozen=True)
 class Capability:
     "Cases that show one thing."
@@ -122,6 +124,7 @@ def swap_words(
     either = '|'.join(map(re.escape, sorted(words, key=len, reverse=True)))
     return re.sub(rf'(?<!\w)(?:{either})(?!\w)', lambda m: words[m[0].lower()], text, flags=re.I)
 
+# %% ../nbs/reference/behavior.ipynb #b576d755
 CHANGES = {
     'lower': str.lower,
     'upper': str.upper,
@@ -155,6 +158,7 @@ def fill_in(
 # %% ../nbs/reference/behavior.ipynb #6fa956d2
 _HOW = ('vary', 'change', 'swap', 'add')
 
+# %% ../nbs/reference/behavior.ipynb #ad930fd1
 def block_pairs(
     block:Mapping, # `texts`, and at most one of `vary`, `change`, `swap`, `add`
     words:Mapping[str,list[str]],
@@ -191,40 +195,43 @@ class _Lines(yaml.BaseLoader):
         return out
 
 # %% ../nbs/reference/behavior.ipynb #9fb4222b
+def _check_known(part, where, known):
+    "`InputError` for a key that is not among the known ones"
+    for key in part:
+        if key in known:
+            continue
+        near = difflib.get_close_matches(str(key), known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        raise InputError(f"{where}, line {part.line}: unknown key {key!r}; {hint}")
+
+# %% ../nbs/reference/behavior.ipynb #b1bd5d31
 def _check_keys(part, where, needed, optional=()):
     "`InputError` unless `part` is a mapping with these keys and no others"
     if not isinstance(part, _Map):
         raise InputError(
             f"{where}: {str(part)[:40]!r} stands where {', '.join(needed)} are expected"
         )
-    for k in part:
-        if k in needed or k in optional: continue
-        near = difflib.get_close_matches(str(k), [*needed, *optional], 1)
-        raise InputError(
-            f"{where}, line {part.line}: unknown key {k!r}; "
-            + (
-                f"did you mean {near[0]}?"
-                if near
-                else f"known are {', '.join([*needed, *optional])}"
-            )
-        )
+    _check_known(part, where, [*needed, *optional])
     if missing := [k for k in needed if k not in part]:
         raise InputError(f"{where}, line {part.line}: {missing[0]} is missing")
     for k in ('language', 'name', 'kind', 'about', 'expect', 'vary', 'change'):
         if not (isinstance(v := part.get(k, ' .'), str) and v.strip()):
             raise InputError(f"{where}, line {part.line}: {k} is {v!r}, not a word or a line")
 
+# %% ../nbs/reference/behavior.ipynb #742510d7
 def _check_texts(texts, where):
+    "`InputError` unless there are texts, none of them empty"
     if not (
         isinstance(texts, list) and texts and all(isinstance(t, str) and t.strip() for t in texts)
     ):
         raise InputError(f"{where}: a list of texts is needed, none of them empty")
 
 # %% ../nbs/reference/behavior.ipynb #af609289
-def _check_block(block, kind, words, where):
-    "`InputError` unless a block makes sense"
+def _check_kind(block, kind, where):
+    "`InputError` unless a block changes and expects what cases of this kind can"
     how = [k for k in _HOW if k in block]
-    if len(how) > 1: raise InputError(f"{where}: give one of {' and '.join(how)}")
+    if len(how) > 1:
+        raise InputError(f"{where}: give one of {' and '.join(how)}")
     if kind == 'MFT' and how:
         raise InputError(
             f"{where}: {how[0]} is for INV and DIR; an MFT expects a label of the text as it is"
@@ -234,27 +241,75 @@ def _check_block(block, kind, words, where):
             f"{where}: expect is {block['expect']!r}; for {kind} it is one of "
             f"{', '.join(EXPECT[kind])}"
         )
-    _check_texts(block['texts'], f'{where}, texts')
-    if unknown := [s for t in block['texts'] for s in _SLOT.findall(t) if s not in words]:
+
+# %% ../nbs/reference/behavior.ipynb #f6890558
+def _check_slots(block, words, where):
+    "`InputError` unless every slot has words, and what varies stands in every text"
+    unknown = [s for t in block['texts'] for s in _SLOT.findall(t) if s not in words]
+    if unknown:
         raise InputError(
             f"{where}: there is no {unknown[0]!r} in fill; it has {', '.join(words) or 'nothing'}"
         )
-    if 'vary' in block and (bad := [t for t in block['texts'] if f"{{{block['vary']}}}" not in t]):
-        raise InputError(f"{where}: {bad[0]!r} does not hold {{{block['vary']}}}, which varies")
+    if 'vary' not in block:
+        return
+    slot = f"{{{block['vary']}}}"
+    without = [t for t in block['texts'] if slot not in t]
+    if without:
+        raise InputError(f"{where}: {without[0]!r} does not hold {slot}, which varies")
+
+# %% ../nbs/reference/behavior.ipynb #c336619d
+def _check_swap(swap, texts, where):
+    "`InputError` unless `swap` replaces words by words, each of them in one of the texts"
+    if not isinstance(swap, Mapping):
+        raise InputError(f"{where}: swap is a mapping, like {{you: u, are: r}}")
+    _check_texts(list(swap.values()), f'{where}, swap')
+    for word in swap:
+        if not any(swap_words(t, {word.lower(): '\0'}) != t for t in texts):
+            raise InputError(f"{where}: no text holds {word!r}, which is to be swapped")
+
+# %% ../nbs/reference/behavior.ipynb #747a8402
+def _check_block(block, kind, words, where):
+    "`InputError` unless a block makes sense"
+    _check_kind(block, kind, where)
+    _check_texts(block['texts'], f'{where}, texts')
+    _check_slots(block, words, where)
     if 'change' in block and block['change'] not in CHANGES:
         raise InputError(
             f"{where}: there is no change {block['change']!r}; there are {', '.join(CHANGES)}"
         )
-    if 'add' in block: _check_texts(block['add'], f'{where}, add')
+    if 'add' in block:
+        _check_texts(block['add'], f'{where}, add')
     if 'swap' in block:
-        if not isinstance(block['swap'], Mapping):
-            raise InputError(f"{where}: swap is a mapping, like {{you: u, are: r}}")
-        _check_texts(list(block['swap'].values()), f'{where}, swap')
-        for word in block['swap']:
-            if not any(swap_words(t, {word.lower(): '\0'}) != t for t in block['texts']):
-                raise InputError(f"{where}: no text holds {word!r}, which is to be swapped")
+        _check_swap(block['swap'], block['texts'], where)
 
 # %% ../nbs/reference/behavior.ipynb #abe75e90
+def _check_pair(case, kind, where):
+    "`InputError` unless a case has the one text, or the two different ones, that its kind needs"
+    if kind == 'MFT' and case.changed:
+        raise InputError(f"{where}: {case.template!r} is a pair; an MFT has one text")
+    if kind != 'MFT' and not case.changed:
+        raise InputError(
+            f"{where}: {case.text!r} is not changed; write 'before => after', or give one of "
+            f"{', '.join(_HOW)}"
+        )
+    if case.text == case.changed:
+        raise InputError(f"{where}: the change leaves {case.text!r} as it is")
+
+# %% ../nbs/reference/behavior.ipynb #4d22414b
+def _check_cases(cases, block, where):
+    "`InputError` unless a block gives cases, without a slot left over or a sentence never used"
+    left = [s for c in cases for s in _SLOT.findall(c.text + (c.changed or ''))]
+    if left:
+        raise InputError(
+            f"{where}: {{{left[0]}}} is left over; slots are filled in texts, not in what is "
+            "added or swapped in"
+        )
+    if not cases:
+        raise InputError(f"{where}: {block['vary']!r} of fill has one word; it takes two to vary")
+    if len(cases) < len(block.get('add', ())):
+        raise InputError(f"{where}: more sentences in add than texts, some are never used")
+
+# %% ../nbs/reference/behavior.ipynb #eae5071f
 def _block_cases(block, kind, words, where):
     "Cases of one block, each checked"
     _check_keys(block, where, ('texts', 'expect') if kind != 'INV' else ('texts',), _HOW)
@@ -264,24 +319,9 @@ def _block_cases(block, kind, words, where):
         Case(template, text, changed or None, block.get('expect', 'same'))
         for template, text, changed in block_pairs(block, words)
     ]
-    for c in cases:
-        if kind == 'MFT' and c.changed:
-            raise InputError(f"{where}: {c.template!r} is a pair; an MFT has one text")
-        if kind != 'MFT' and not c.changed:
-            raise InputError(
-                f"{where}: {c.text!r} is not changed; write 'before => after', or give one of "
-                f"{', '.join(_HOW)}"
-            )
-        if c.text == c.changed: raise InputError(f"{where}: the change leaves {c.text!r} as it is")
-    if left := next((s for c in cases for s in _SLOT.findall(c.text + (c.changed or ''))), None):
-        raise InputError(
-            f"{where}: {{{left}}} is left over; slots are filled in texts, not in what is "
-            "added or swapped in"
-        )
-    if not cases:
-        raise InputError(f"{where}: {block['vary']!r} of fill has one word; it takes two to vary")
-    if len(cases) < len(block.get('add', ())):
-        raise InputError(f"{where}: more sentences in add than texts, some are never used")
+    for case in cases:
+        _check_pair(case, kind, where)
+    _check_cases(cases, block, where)
     return cases
 
 # %% ../nbs/reference/behavior.ipynb #95fb6465
@@ -301,52 +341,70 @@ def _capability(part, language, words, where):
     return Capability(part['name'], language, part['kind'], part['about'], tuple(cases))
 
 # %% ../nbs/reference/behavior.ipynb #69ce5b55
+def _read_yaml(path):
+    "A suite file as YAML whose mappings know their line"
+    try:
+        text = Path(path).read_text(encoding='utf-8-sig')
+        return yaml.load(unicodedata.normalize('NFC', text), _Lines)
+    except FileNotFoundError:
+        raise InputError(f"there is no suite file {path}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as e:
+        why = ' '.join(str(e).split())
+        message = f"{path} cannot be read as YAML: {why}"
+        raise InputError(message.replace(' in "<unicode string>",', ' at')) from None
+
+# %% ../nbs/reference/behavior.ipynb #277a9b1f
+def _slot_words(raw, where):
+    "The words that fill the slots of a suite"
+    words = raw.get('fill') or _Map()
+    if not isinstance(words, _Map):
+        raise InputError(f"{where}: fill is a mapping of slots to lists of words")
+    for slot,list_ in words.items():
+        _check_texts(list_, f'{where}, fill {slot}')
+    return words
+
+# %% ../nbs/reference/behavior.ipynb #822d77a2
+def _check_suite(capabilities, words, where):
+    "`InputError` where two capabilities share a name, or no text uses the words of a slot"
+    names = Counter(c.name for c in capabilities)
+    twice = [name for name,n in names.items() if n > 1]
+    if twice:
+        raise InputError(f"{where}: there are two capabilities named {twice[0]!r}")
+    templates = [case.template for c in capabilities for case in c.cases]
+    idle = words.keys() - {slot for t in templates for slot in _SLOT.findall(t)}
+    if idle:
+        raise InputError(f"{where}, line {words.line}: no text uses {min(idle)!r} of fill")
+
+# %% ../nbs/reference/behavior.ipynb #8731e054
 def read_suite(
     path:str|os.PathLike, # A suite file; `InputError` names the capability and the line at fault
 )->list[Capability]:
     "Capabilities of one file."
-    try:
-        raw = yaml.load(
-            unicodedata.normalize('NFC', Path(path).read_text(encoding='utf-8-sig')), _Lines
-        )
-    except FileNotFoundError: raise InputError(f"there is no suite file {path}") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as e:
-        raise InputError(
-            f"{path} cannot be read as YAML: {' '.join(str(e).split())}".replace(
-                ' in "<unicode string>",', ' at'
-            )
-        ) from None
+    raw = _read_yaml(path)
     where = Path(path).name
     _check_keys(raw, where, ('language', 'capabilities'), ('fill',))
-    words = raw.get('fill') or _Map()
-    if not isinstance(words, _Map):
-        raise InputError(f"{where}: fill is a mapping of slots to lists of words")
-    for slot,list_ in words.items(): _check_texts(list_, f'{where}, fill {slot}')
-    if not (isinstance(raw['capabilities'], list) and raw['capabilities']):
+    words = _slot_words(raw, where)
+    parts = raw['capabilities']
+    if not (isinstance(parts, list) and parts):
         raise InputError(f"{where}: capabilities is a list")
-    out = [_capability(part, raw['language'], words, where) for part in raw['capabilities']]
-    if twice := [n for n,k in Counter(c.name for c in out).items() if k > 1]:
-        raise InputError(f"{where}: there are two capabilities named {twice[0]!r}")
-    if idle := words.keys() - {
-        s for c in out for case in c.cases for s in _SLOT.findall(case.template)
-    }:
-        raise InputError(f"{where}, line {words.line}: no text uses {min(idle)!r} of fill")
-    return out
+    capabilities = [_capability(part, raw['language'], words, where) for part in parts]
+    _check_suite(capabilities, words, where)
+    return capabilities
 
 # %% ../nbs/reference/behavior.ipynb #dcb5a8c1
+def _suite_files(folder):
+    "The YAML files of a folder, by name"
+    found = [p for p in folder.iterdir() if p.name.endswith(('.yaml', '.yml'))]
+    return sorted(found, key=lambda p: p.name)
+
+# %% ../nbs/reference/behavior.ipynb #dd88610c
 def load_suite(
     # A suite file, or a folder of them; default: the two of this package
     path:str|os.PathLike|None=None,
 )->list[Capability]:
     "Read a suite."
     path = files('emotion_detection')/'suite' if path is None else user_path(path)
-    found = (
-        sorted(
-            (p for p in path.iterdir() if p.name.endswith(('.yaml', '.yml'))), key=lambda p: p.name
-        )
-        if path.is_dir()
-        else [path]
-    )
+    found = _suite_files(path) if path.is_dir() else [path]
     if not found: raise InputError(f"there is no .yaml file in {path}")
     out = [c for p in found for c in read_suite(p)]
     if twice := [k for k,n in Counter((c.language, c.name) for c in out).items() if n > 1]:
@@ -419,6 +477,7 @@ def _shown(label, probs, of):
     if label is None: return 'unsure'
     return label if probs is None else f'{of} {probs[LABELS.index(of)]:.2f}'
 
+# %% ../nbs/reference/behavior.ipynb #54803b93
 def judge(
     case:Case,
     before:tuple, # Label and probabilities of `case.text`, from `ask`
@@ -445,6 +504,26 @@ def judge(
     }
 
 # %% ../nbs/reference/behavior.ipynb #c0de669c
+def _judged_rows(capability, answers, tolerance, margin):
+    "A row for each predictor and each case of a capability"
+    about = {
+        'language': capability.language,
+        'kind': capability.kind,
+        'capability': capability.name,
+        'about': capability.about,
+    }
+    for name,said in answers.items():
+        for case in capability.cases:
+            given = {
+                'template': case.template,
+                'text': case.text,
+                'changed': case.changed or '',
+                'expected': case.expect,
+            }
+            verdict = judge(case, said[case.text], said.get(case.changed), tolerance, margin)
+            yield about | {'predictor': name} | given | verdict
+
+# %% ../nbs/reference/behavior.ipynb #65f995b9
 def judge_suite(
     predictors:Mapping[str,Callable], # Name to predictor, see `ask`
     suite:list[Capability]|None=None, # From `load_suite`; default: the bundled one
@@ -457,24 +536,7 @@ def judge_suite(
     suite = load_suite() if suite is None else suite
     texts = [t for c in suite for case in c.cases for t in (case.text, case.changed) if t]
     answers = {name: ask(p, texts, name) for name,p in predictors.items()}
-    rows = []
-    for capability in suite:
-        about = {
-            'language': capability.language,
-            'kind': capability.kind,
-            'capability': capability.name,
-            'about': capability.about,
-        }
-        for name,said in answers.items():
-            for case in capability.cases:
-                given = {
-                    'template': case.template,
-                    'text': case.text,
-                    'changed': case.changed or '',
-                    'expected': case.expect,
-                }
-                verdict = judge(case, said[case.text], said.get(case.changed), tolerance, margin)
-                rows.append(about | {'predictor': name} | given | verdict)
+    rows = [row for c in suite for row in _judged_rows(c, answers, tolerance, margin)]
     judged = pd.DataFrame(rows).astype({'passed': 'boolean'})
     judged.attrs = {'tolerance': tolerance, 'margin': margin}
     return judged
@@ -557,107 +619,120 @@ _MARKERS = 'os^Dv*'
 _COLORS = ('#222222', '#d95f02', '#1f78b4', '#7fbf7b', '#984ea3', '#bbbbbb')
 
 # %% ../nbs/reference/behavior.ipynb #9f93f8da
+def _plot_language(ax, rates, names):
+    "Rates of one language: a row per capability, a mark and an interval per predictor"
+    order = rates[['kind', 'capability']].drop_duplicates()
+    row = {c: i for i,c in enumerate(order.capability)}
+    for i,name in enumerate(names):
+        r = rates[(rates.predictor==name) & rates.rate.notna()]
+        y = r.capability.map(row) + .5*(i-(len(names)-1)/2)/len(names)
+        ax.hlines(y, 100*r.low, 100*r.high, color=_COLORS[i % 6], lw=.8)
+        ax.plot(100*r.rate, y, _MARKERS[i % 6], color=_COLORS[i % 6], ms=4, label=name)
+    _name_rows(ax, order)
+    ax.set(xlabel='failing cases (%)', xlim=(-2, 102))
+    ax.spines[['top', 'right']].set_visible(False)
+    ax.grid(axis='y', lw=.3)
+
+# %% ../nbs/reference/behavior.ipynb #a2ba291c
+def _name_rows(ax, order):
+    "A name for the row of each capability, a dotted line between kinds"
+    for k in range(1, len(order)):
+        if order.kind.iloc[k] != order.kind.iloc[k-1]:
+            ax.axhline(k-.5, color='gray', lw=.7, ls=':')
+    ax.set_yticks(range(len(order)), [f'{c}  {k}' for k,c in order.values], fontsize=8)
+    ax.set_ylim(len(order)-.5, -.5)
+
+def _worst_rate(rates):
+    "What fails most, in words"
+    rates = rates[rates.rate.notna()]
+    worst = rates.loc[rates.rate.idxmax()]
+    where = f'{worst.capability} ({worst.language})'
+    return f'{worst.predictor} fails most at {where}: {100 * worst.rate:.0f} %'
+
+# %% ../nbs/reference/behavior.ipynb #5816f951
 def plot_failures(
     rates:pd.DataFrame, # From `failure_rates`
     title:str|None=None, # Default: what fails most, of the last predictor
 ): # `matplotlib` figure
     "Failure rates per capability, a panel per language, a mark per predictor; lines are 95 % intervals."
     plt = require('matplotlib.pyplot', why='a picture')
-    languages, names = rates.language.unique(), rates.predictor.unique()
+    languages = rates.language.unique()
+    names = rates.predictor.unique()
     rows = max(rates[rates.language==l].capability.nunique() for l in languages)
+    size = (4.4 * len(languages), 1.4 + 0.2 * rows)
     fig, axes = plt.subplots(
-        1,
-        len(languages),
-        figsize=(4.4 * len(languages), 1.4 + 0.2 * rows),
-        dpi=66,
-        sharex=True,
-        squeeze=False,
-        layout='constrained',
+        1, len(languages), figsize=size, dpi=66, sharex=True, squeeze=False, layout='constrained'
     )
     for ax,language in zip(axes[0], languages):
-        own = rates[rates.language==language]
-        order = own[['kind', 'capability']].drop_duplicates()
-        place = {c: i for i,c in enumerate(order.capability)}
-        for i,name in enumerate(names):
-            r = own[(own.predictor==name) & own.rate.notna()]
-            y = r.capability.map(place) + .5*(i-(len(names)-1)/2)/len(names)
-            ax.hlines(y, 100*r.low, 100*r.high, color=_COLORS[i % 6], lw=.8)
-            ax.plot(100*r.rate, y, _MARKERS[i % 6], color=_COLORS[i % 6], ms=4, label=name)
-        for k in range(1, len(order)):
-            if order.kind.iloc[k] != order.kind.iloc[k-1]:
-                ax.axhline(k-.5, color='gray', lw=.7, ls=':')
-        ax.set_yticks(range(len(order)), [f'{c}  {k}' for k,c in order.values], fontsize=8)
-        ax.set_ylim(len(order)-.5, -.5)
-        ax.set(xlabel='failing cases (%)', title=language_name(language), xlim=(-2, 102))
-        ax.spines[['top', 'right']].set_visible(False)
-        ax.grid(axis='y', lw=.3)
-    last = rates[(rates.predictor==names[-1]) & rates.rate.notna()]
-    worst = last.loc[last.rate.idxmax()]
-    fig.suptitle(
-        title
-        or (
-            f'{worst.predictor} fails most at {worst.capability} ({worst.language}): '
-            f'{100 * worst.rate:.0f} %'
-        )
-    )
-    fig.legend(
-        *axes[0][0].get_legend_handles_labels(),
-        ncols=len(names),
-        loc='outside lower center',
-        frameon=False,
-    )
+        _plot_language(ax, rates[rates.language==language], names)
+        ax.set_title(language_name(language))
+    fig.suptitle(title or _worst_rate(rates[rates.predictor==names[-1]]))
+    marks = axes[0][0].get_legend_handles_labels()
+    fig.legend(*marks, ncols=len(names), loc='outside lower center', frameon=False)
     return fig
 
 # %% ../nbs/reference/behavior.ipynb #4ef67464
 def _table(frame):
+    "A frame as a Markdown table"
     return markdown_table([
         {c: cell_text('' if v is None else v) for c, v in row.items()}
         for row in frame.to_dict('records')
     ]).rstrip()
 
 # %% ../nbs/reference/behavior.ipynb #8bea7ae0
+def _shown_rates(rates):
+    "Rates of one language in words: a row per capability, a column per predictor"
+    keys = ['kind', 'capability', 'about', 'cases']
+    shown = [
+        r.note if math.isnan(r.rate) else rate_text(r.rate, r.low, r.high) for r in rates.itertuples()
+    ]
+    wide = rates.assign(shown=shown).pivot(index=keys, columns='predictor', values='shown')
+    in_order = pd.MultiIndex.from_frame(rates[keys].drop_duplicates())
+    wide = wide[rates.predictor.unique()].reindex(in_order)
+    return wide.reset_index().rename(columns={'about': 'shows'})
+
+def _first_failures(judged, language, most):
+    "Failing cases in one language, at most so many of each capability and predictor"
+    failed = failures(judged, language=language).groupby(['capability', 'predictor'], sort=False)
+    return failed.head(most).drop(columns='language')
+
+# %% ../nbs/reference/behavior.ipynb #989b450d
+def _how_judged(tolerance, margin):
+    "What the rates are, and when a case fails"
+    return (
+        "Share of failing cases with Wilson's 95 % interval over templates. "
+        f"MFT: {KINDS['MFT']}; "
+        f"INV: {KINDS['INV']} (label, and probabilities within {tolerance}); "
+        f"DIR: {KINDS['DIR']} (by more than {margin})."
+    )
+
+def _language_part(language, rates, failed):
+    "The section of one language: its rates, and examples of what failed"
+    examples = _table(failed) if len(failed) else 'Nothing.'
+    return ['', f'## {language}', '', _table(rates), '', 'Failing, for example:', '', examples]
+
+# %% ../nbs/reference/behavior.ipynb #0d6300ae
 def behavior_text(
     judged:pd.DataFrame, # From `judge_suite`
     examples:int=2, # Failing cases shown of each capability and predictor
 )->str: # Markdown
     "Rates with intervals, and examples of what failed."
-    rates, keys = failure_rates(judged), ['kind', 'capability', 'about', 'cases']
-    rates['shown'] = [
-        r.note if math.isnan(r.rate) else rate_text(r.rate, r.low, r.high) for r in rates.itertuples()
-    ]
-    parts = [
-        '# Behavior',
-        '',
-        f"Share of failing cases with Wilson's 95 % interval over templates. MFT: {KINDS['MFT']}; INV: {KINDS['INV']} (label, and probabilities within {judged.attrs['tolerance']}); "
-        f"DIR: {KINDS['DIR']} (by more than {judged.attrs['margin']}).",
-    ]
-    for language,own in rates.groupby('language', sort=False):
-        wide = own.pivot(index=keys, columns='predictor', values='shown')[own.predictor.unique()]
-        wide = (
-            wide
-            .reindex(pd.MultiIndex.from_frame(own[keys].drop_duplicates()))
-            .reset_index()
-            .rename(columns={'about': 'shows'})
-        )
-        failed = (
-            failures(judged, language=language)
-            .groupby(['capability', 'predictor'], sort=False)
-            .head(examples)
-            .drop(columns='language')
-        )
-        parts += [
-            '',
-            f'## {language}',
-            '',
-            _table(wide),
-            '',
-            'Failing, for example:',
-            '',
-            _table(failed) if len(failed) else 'Nothing.',
-        ]
+    how = _how_judged(judged.attrs['tolerance'], judged.attrs['margin'])
+    parts = ['# Behavior', '', how]
+    for language,rates in failure_rates(judged).groupby('language', sort=False):
+        failed = _first_failures(judged, language, examples)
+        parts += _language_part(language, _shown_rates(rates), failed)
     return '\n'.join(parts) + '\n'
 
 # %% ../nbs/reference/behavior.ipynb #ebd30d80
+def _json_rates(rates):
+    "Rates as JSON has them: four decimals, nothing where there is no number"
+    return [
+        {k: None if pd.isna(v) else v for k, v in r.items()}
+        for r in rates.round(4).astype(object).to_dict('records')
+    ]
+
+# %% ../nbs/reference/behavior.ipynb #c35f54ce
 def write_behavior(
     judged:pd.DataFrame, # From `judge_suite`
     # Folder to make: `behavior.json`, `behavior.csv` (rates), `cases.csv` (every case), `behavior.md`, `behavior.png`
@@ -667,20 +742,10 @@ def write_behavior(
     "Rates, cases and picture of a run, in one folder."
     plt = require('matplotlib.pyplot', why='a picture')
     rates = failure_rates(judged)
-    rows = [
-        {k: None if pd.isna(v) else v for k, v in r.items()}
-        for r in rates.round(4).astype(object).to_dict('records')
-    ]
+    cases = int(rates.groupby(['language', 'capability']).cases.first().sum())
+    facts = about | judged.attrs | {'cases': cases, 'rates': _json_rates(rates)}
     with new_folder(output_dir, 'behavior') as new:
-        write_json(
-            new / 'behavior.json',
-            about
-            | judged.attrs
-            | {
-                'cases': int(rates.groupby(['language', 'capability']).cases.first().sum()),
-                'rates': rows,
-            },
-        )
+        write_json(new/'behavior.json', facts)
         rates.round(4).to_csv(new/'behavior.csv', index=False)
         judged.round(4).to_csv(new/'cases.csv', index=False)
         write_text(new/'behavior.md', behavior_text(judged))

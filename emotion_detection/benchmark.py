@@ -54,16 +54,64 @@ def recipes(
     "An epoch of each recipe over the same ratings."
     rows, ours = (encode(e, tokenizer, max_length) for e in (by_rating(train), train))
     shuffled = np.random.default_rng(seed).permutation(len(rows)).tolist()
+    by_length = list(EpochSampler(ours['length'], seed, batch_size))
     return [
         Recipe('every rating, padded', rows, _cut(shuffled, batch_size), max_length),
-        Recipe(
-            'votes, by length',
-            ours,
-            _cut(list(EpochSampler(ours['length'], seed, batch_size)), batch_size),
-        ),
+        Recipe('votes, by length', ours, _cut(by_length, batch_size)),
     ]
 
 # %% ../nbs/reference/benchmark.ipynb #c6f1823a
+def _padded(recipe, batch, tokenizer):
+    "Some rows of a recipe as the model takes them, tensors `(B, T)`"
+    rows = [
+        {
+            'input_ids': recipe.data[i]['input_ids'],
+            'attention_mask': recipe.data[i]['attention_mask'],
+        }
+        for i in batch
+    ]
+    padding = 'max_length' if recipe.pad_to else True
+    return DataCollatorWithPadding(tokenizer, padding=padding, max_length=recipe.pad_to)(rows)
+
+# %% ../nbs/reference/benchmark.ipynb #2b627ece
+class _Training:
+    "A model with all that a training step needs"
+    def __init__(self, model, tokenizer, bf16):
+        self.model = model.train()
+        self.tokenizer = tokenizer
+        self.bf16 = bf16
+        self.device = next(model.parameters()).device
+        self.loss = BalancedCrossEntropyLoss(None, 0.1).to(self.device)
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
+
+    def step(self, recipe, batch):
+        "Forward, loss, backward, AdamW"
+        enc = _padded(recipe, batch, self.tokenizer).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            logits = self.model(**enc).logits
+        labels = torch.tensor([recipe.data[i]['labels'] for i in batch], device=self.device)
+        self.loss(logits.float(), labels).backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+# %% ../nbs/reference/benchmark.ipynb #32a5c012
+def _wait_for(device):
+    "A GPU works on after it was asked; the clock must not"
+    if device.type == 'cuda': torch.cuda.synchronize()
+
+def _seconds(training, recipe, batches):
+    "Seconds per step"
+    _wait_for(training.device)
+    start = time.perf_counter()
+    for batch in batches: training.step(recipe, batch)
+    _wait_for(training.device)
+    return (time.perf_counter()-start) / len(batches)
+
+def _evenly(batches, steps):
+    "So many batches, at even distances from the whole epoch"
+    return [batches[i] for i in np.linspace(0, len(batches) - 1, steps + 2).astype(int)[1:-1]]
+
+# %% ../nbs/reference/benchmark.ipynb #03618d9d
 def time_recipes(
     model, # A sequence classification model, on its device
     tokenizer,
@@ -73,46 +121,37 @@ def time_recipes(
     bf16:bool=False, # Autocast to bfloat16
 )->list[list[float]]: # Per recipe, per round: seconds per step
     "Seconds of real training steps: forward, loss, backward, AdamW."
-    device, loss_fn = (
-        next(model.parameters()).device,
-        BalancedCrossEntropyLoss(None, 0.1).to(next(model.parameters()).device),
-    )
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
-    def step(r, batch):
-        rows = [{k: r.data[i][k] for k in ('input_ids','attention_mask')} for i in batch]
-        enc = DataCollatorWithPadding(
-            tokenizer, padding='max_length' if r.pad_to else True, max_length=r.pad_to
-        )(rows).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16): logits = model(**enc).logits
-        loss_fn(
-            logits.float(), torch.tensor([r.data[i]['labels'] for i in batch], device=device)
-        ).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    def run(r, chosen):
-        if device.type=='cuda': torch.cuda.synchronize()
-        start = time.perf_counter()
-        for b in chosen: step(r, b)
-        if device.type=='cuda': torch.cuda.synchronize()
-        return (time.perf_counter()-start) / len(chosen)
-    model.train()
-    spread = [
-        [r.batches[i] for i in np.linspace(0, len(r.batches) - 1, steps + 2).astype(int)[1:-1]]
-        for r in recipes
-    ]
-    for r,chosen in zip(recipes, spread): run(r, chosen[:1])  # warm-up
-    return [
-        list(t)
-        for t in zip(
-            *([run(r, chosen) for r, chosen in zip(recipes, spread)] for _ in range(rounds))
-        )
-    ]
+    training = _Training(model, tokenizer, bf16)
+    chosen = [_evenly(recipe.batches, steps) for recipe in recipes]
+    for recipe,batches in zip(recipes, chosen):
+        _seconds(training, recipe, batches[:1])  # warm-up
+    found = [[] for _ in recipes]
+    for _ in range(rounds):
+        for times,recipe,batches in zip(found, recipes, chosen):
+            times.append(_seconds(training, recipe, batches))
+    return found
 
 # %% ../nbs/reference/benchmark.ipynb #38a5f6c3
 # FLOP/s without sparsity, from NVIDIA's data sheets (T4: FP16)
 PEAK_BF16 = {'H100': 989e12, 'H200': 989e12, 'A100': 312e12, 'L4': 121e12, 'T4': 65e12}
 
 # %% ../nbs/reference/benchmark.ipynb #fd532c89
+def _start(config, train):
+    "Model and tokenizer that the configuration begins with, for texts of at most 128 tokens"
+    model = config.model.model_copy(update={'max_length': 128})
+    return start_classifier(config.model_copy(update={'model': model}), {'en': train.text})
+
+def _xlmr_base():
+    "XLM-R base with random weights and our labels"
+    shape = XLMRobertaConfig(
+        vocab_size=250_002,
+        max_position_embeddings=514,
+        type_vocab_size=1,
+        num_labels=len(LABELS),
+    )
+    return AutoModelForSequenceClassification.from_config(shape)
+
+# %% ../nbs/reference/benchmark.ipynb #1d2999f5
 def bench_train(
     config:Config, # Its first phase's data and its encoder's shape
     steps:int=4, # See `time_recipes`
@@ -120,61 +159,46 @@ def bench_train(
 )->pd.DataFrame: # One row per encoder and recipe; times are medians over rounds
     "Both recipes on the configuration's encoder, and on XLM-R base in bf16 where there is a GPU."
     train = DataModule(config.data.phase1).train
-    start = start_classifier(
-        config.model_copy(update={'model': config.model.model_copy(update={'max_length': 128})}),
-        {'en': train.text},
-    )
-    tokenizer = start.tokenizer
+    start = _start(config, train)
     batch = config.phase1.per_device_train_batch_size or 8
-    both = recipes(train, tokenizer, 128, batch, config.seed)
-    out = [_rows(start.model, 'configuration, FP32', tokenizer, both, steps, rounds)]
-    if torch.cuda.is_available():
-        base = AutoModelForSequenceClassification.from_config(
-            XLMRobertaConfig(
-                vocab_size=250_002,
-                max_position_embeddings=514,
-                type_vocab_size=1,
-                num_labels=len(LABELS),
-            )
-        )
-        out.append(
-            _rows(
-                base,
-                'XLM-R base, random weights, bf16',
-                tokenizer,
-                both,
-                5 * steps,
-                rounds,
-                bf16=True,
-            )
-        )
+    both = recipes(train, start.tokenizer, 128, batch, config.seed)
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    times = time_recipes(start.model.to(device), start.tokenizer, both, steps, rounds)
+    out = [_table('configuration, FP32', both, times)]
+    if device.type == 'cuda':
+        base = _xlmr_base().to(device)
+        times = time_recipes(base, start.tokenizer, both, 5 * steps, rounds, bf16=True)
+        out.append(_table('XLM-R base, random weights, bf16', both, times, _tokens_at_peak(base)))
     return pd.concat(out, ignore_index=True)
 
 # %% ../nbs/reference/benchmark.ipynb #89761837
-def _rows(model, name, tokenizer, both, steps, rounds, bf16=False):
-    "The table of one encoder"
-    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    times = time_recipes(model.to(device), tokenizer, both, steps, rounds, bf16)
-    rows = []
-    ratings = len(both[0].data)
+def _tokens_at_peak(model):
+    "Tokens per second of a GPU that always works at its peak; `None` where that is not known"
+    name = torch.cuda.get_device_name()
+    peak = next((flops for gpu,flops in PEAK_BF16.items() if gpu in name), None)
     inner = sum(p.numel() for n,p in model.named_parameters() if 'embeddings' not in n)
-    peak = next(
-        (v for k, v in PEAK_BF16.items() if bf16 and k in torch.cuda.get_device_name()), None
-    )
-    for r,t in zip(both, times):
-        seconds = statistics.median(t)*len(r.batches)
+    return peak and peak / (6 * inner)  # for each weight 2 FLOP forward, 4 backward
+
+# %% ../nbs/reference/benchmark.ipynb #52d11c91
+def _table(encoder, both, times, at_peak=None):
+    "A row for each recipe; `at_peak` is from `_tokens_at_peak`"
+    ratings = len(both[0].data)
+    rows = []
+    for recipe,per_step in zip(both, times):
+        seconds = statistics.median(per_step)*len(recipe.batches)
+        tokens = recipe.tokens()
         rows.append({
-            'encoder': name,
-            'recipe': r.name,
-            'texts': len(r.data),
+            'encoder': encoder,
+            'recipe': recipe.name,
+            'texts': len(recipe.data),
             'ratings': ratings,
-            'steps': len(r.batches),
-            'tokens': r.tokens(),
-            'texts_per_second': len(r.data) / seconds,
+            'steps': len(recipe.batches),
+            'tokens': tokens,
+            'texts_per_second': len(recipe.data) / seconds,
             'ratings_per_second': ratings / seconds,
             'epoch_seconds': seconds,
-            'slowest_to_fastest': max(t) / min(t),
-            'share_of_peak': 6 * inner * r.tokens() / seconds / peak if peak else None,
+            'slowest_to_fastest': max(per_step) / min(per_step),
+            'share_of_peak': tokens / seconds / at_peak if at_peak else None,
         })
     return pd.DataFrame(rows).assign(
         tokens_ratio=[1.0, both[1].tokens() / both[0].tokens()],
@@ -182,19 +206,17 @@ def _rows(model, name, tokenizer, both, steps, rounds, bf16=False):
     )
 
 # %% ../nbs/reference/benchmark.ipynb #348cf11b
+def _cpu_name():
+    "The name of the processor, as far as the system tells"
+    facts = Path('/proc/cpuinfo')
+    lines = facts.read_text().splitlines() if facts.exists() else []
+    names = [l.split(':')[1].strip() for l in lines if l.startswith('model name')]
+    return names[0] if names else platform.processor() or platform.machine()
+
 def machine()->dict: # `cpu`, `threads` of PyTorch, `load` (1 min) before the run, `gpu`
     "What a measurement was made on."
-    names = (
-        [
-            l.split(':')[1].strip()
-            for l in Path('/proc/cpuinfo').read_text().splitlines()
-            if l.startswith('model name')
-        ]
-        if Path('/proc/cpuinfo').exists()
-        else []
-    )
     return {
-        'cpu': names[0] if names else platform.processor() or platform.machine(),
+        'cpu': _cpu_name(),
         'threads': torch.get_num_threads(),
         'load': round(os.getloadavg()[0], 1) if hasattr(os, 'getloadavg') else None,
         'gpu': torch.cuda.get_device_name() if torch.cuda.is_available() else None,

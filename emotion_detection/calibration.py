@@ -24,9 +24,8 @@ def calibration_error(
     "Expected calibration error: how far accuracy and confidence are apart, averaged over the texts."
     confidence, right = probs.max(1), probs.argmax(1) == labels
     bin_of = np.minimum((confidence*bins).astype(int), bins-1)
-    return float(
-        sum(abs((right[bin_of == b] - confidence[bin_of == b]).sum()) for b in range(bins)) / len(labels)
-    )
+    gaps = [abs((right[bin_of == b] - confidence[bin_of == b]).sum()) for b in range(bins)]
+    return float(sum(gaps)/len(labels))
 
 # %% ../nbs/reference/calibration.ipynb #1a4d8955
 def fit_temperature(
@@ -51,9 +50,11 @@ def coverage_curve(
     order = np.argsort(-probs.max(1), kind='stable')
     confidence, right = probs.max(1)[order], (probs.argmax(1) == labels)[order]
     n = np.arange(1, len(labels)+1)
-    last = np.append(confidence[1:] != confidence[:-1], True)  # texts of equal confidence go together
+    # texts of equal confidence go together
+    last = np.append(confidence[1:] != confidence[:-1], True)
     return confidence[last][::-1], (n/len(labels))[last][::-1], (right.cumsum()/n)[last][::-1]
 
+# %% ../nbs/reference/calibration.ipynb #fd470ea7
 def threshold_for(
     probs:np.ndarray,
     labels:np.ndarray,
@@ -71,6 +72,23 @@ def threshold_for(
     return float(thresholds[good][0])
 
 # %% ../nbs/reference/calibration.ipynb #11b5b507
+def _validation_answers(predictor, dm):
+    "Logits `(N, K)` and class ids `(N,)` of the validation texts"
+    if not len(dm.validation):
+        raise InputError(f"{dm.source.source} has no validation texts to calibrate on")
+    logits = np.log(predictor.probs(dm.validation.text, 1.))
+    return logits, np.array(dm.validation.votes).argmax(1)
+
+def _effect(logits, labels, temperature):
+    "What the temperature does to the answers in one language"
+    return {
+        'texts': len(labels),
+        'accuracy': round(float((logits.argmax(1) == labels).mean()), 4),
+        'ece_before': round(calibration_error(softmax(logits), labels), 4),
+        'ece_after': round(calibration_error(softmax(logits, temperature), labels), 4),
+    }
+
+# %% ../nbs/reference/calibration.ipynb #1c615f92
 def calibrate_folder(
     folder:str|os.PathLike, # Exported model; its manifest is updated
     *data:DataModule, # Languages to calibrate on
@@ -78,30 +96,18 @@ def calibrate_folder(
     target_accuracy:float|None=None,
 )->dict: # `temperature`, `abstain_below`, and per language `texts`, `accuracy`, `ece_before`, `ece_after`
     "Fit the temperature on the validation texts of all languages, each language with equal weight."
-    predictor, languages = EmotionPredictor(folder), {}
-    for dm in data:
-        if not len(dm.validation):
-            raise InputError(f"{dm.source.source} has no validation texts to calibrate on")
-        languages[dm.source.language] = (
-            np.log(predictor.probs(dm.validation.text, 1.0)),
-            np.array(dm.validation.votes).argmax(1),
-        )
+    predictor = EmotionPredictor(folder)
+    languages = {dm.source.language: _validation_answers(predictor, dm) for dm in data}
     logits, labels = (np.concatenate(x) for x in zip(*languages.values()))
     weights = np.concatenate([np.full(len(y), 1/len(y)) for _,y in languages.values()])
     t = fit_temperature(logits, labels, weights)
+    abstain_below = None
+    if target_accuracy is not None:
+        abstain_below = round(threshold_for(softmax(logits, t), labels, target_accuracy), 4)
     found = {
         'temperature': round(t, 4),
-        'abstain_below': None
-        if target_accuracy is None
-        else round(threshold_for(softmax(logits, t), labels, target_accuracy), 4),
-        'languages': {},
+        'abstain_below': abstain_below,
+        'languages': {lang: _effect(z, y, t) for lang,(z,y) in languages.items()},
     }
-    for lang,(z,y) in languages.items():
-        found['languages'][lang] = {
-            'texts': len(y),
-            'accuracy': round(float((z.argmax(1) == y).mean()), 4),
-            'ece_before': round(calibration_error(softmax(z), y), 4),
-            'ece_after': round(calibration_error(softmax(z, t), y), 4),
-        }
     update_manifest(folder, calibration=found)
     return found

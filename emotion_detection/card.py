@@ -110,34 +110,29 @@ def _row(name, entry, lang, f1):
     }
 
 # %% ../nbs/reference/card.ipynb #c62b50a3
+def _ceiling_rows(ceiling, f1):
+    "How often a person, and an oracle, agree with single raters"
+    for who,words in (('held_out', 'a person'), ('oracle', 'an oracle')):
+        yield {
+            '': f'noise ceiling, {words}',
+            f1: '–',
+            'accuracy': '–',
+            'against single raters': interval_text(ceiling[who]['accuracy']),
+        }
+
+# %% ../nbs/reference/card.ipynb #5e6fced6
 def _scores(entry, report, lang):
     "The model beside the baseline and the noise ceiling"
     f1 = f1_name(len(report['f1_classes'][lang]))
     rows = [_row('this model', entry, lang, f1)]
     if report['baseline']:
-        rows.append(
-            _row(
-                'TF-IDF + logistic regression, trained on the same texts',
-                report['baseline'],
-                lang,
-                f1,
-            )
-        )
+        name = 'TF-IDF + logistic regression, trained on the same texts'
+        rows.append(_row(name, report['baseline'], lang, f1))
     ceiling = report['ceiling'][lang]
     if not ceiling:
-        return (
-            markdown_table(rows)
-            + '\nThe ceiling is not known: these data have one label per text.\n'
-        )
-    for who,words in (('held_out', 'a person'), ('oracle', 'an oracle')):
-        agreement = interval_text(ceiling[who]['accuracy'])
-        rows.append({
-            '': f'noise ceiling, {words}',
-            f1: '–',
-            'accuracy': '–',
-            'against single raters': agreement,
-        })
-    return markdown_table(rows)
+        unknown = '\nThe ceiling is not known: these data have one label per text.\n'
+        return markdown_table(rows) + unknown
+    return markdown_table([*rows, *_ceiling_rows(ceiling, f1)])
 
 # %% ../nbs/reference/card.ipynb #eed4bf8c
 def _labels(entry, lang):
@@ -153,6 +148,7 @@ def _labels(entry, lang):
             rows.append({'label': c['label']} | shares | {'texts': f"{c['support']:,}"})
     return markdown_table(rows, right=('precision', 'recall', 'F1', 'texts'))
 
+# %% ../nbs/reference/card.ipynb #d7d3b1c7
 def _slices(entry, lang):
     "Accuracy on texts that have something in common; '' without such texts"
     rows = []
@@ -260,6 +256,7 @@ Texts of more than {max_length} tokens are cut, or read in windows (`long='windo
 **Limits.** Four labels hide much: `surprise` holds curiosity, `negative` holds confusion and grief alike. Irony, dialects and words newer than the training texts are risks that the tables here do not cover. Scores of one source of texts do not carry over to another.
 """
 
+# %% ../nbs/reference/card.ipynb #f55b1971
 def _our_lines(where, repo_id, packaged):
     "The lines of Python that ask the model"
     opened = '' if packaged else f"'{where}'"

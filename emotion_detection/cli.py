@@ -27,6 +27,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from fastcore.basics import patch
 from . import __version__
 from .artifact import packaged_model
 from .data_mapping import LABELS
@@ -52,6 +53,7 @@ def output_names(
     names.pop('text', None)
     return names
 
+# %% ../nbs/reference/cli.ipynb #52a22ee1
 def own_columns(
     row:dict, # Of the input
 )->dict: # All but the text, under their `output_names`
@@ -106,46 +108,51 @@ class Rows:
         self.skipped = 0
         self.answers = 0
 
-    def texts(self)->Iterator[str]: # `RowError` at the first row without a text, unless such rows are skipped
-        "What the predictor reads."
-        for number,row in self.rows:
-            problem = row_problem(row, number, self.name)
-            if problem and not self.skip:
-                lines = row.lines if isinstance(row, RowError) else None
-                raise RowError(
-                    self.name,
-                    number,
-                    f'{problem.reason}; --on_error skip leaves such rows out',
-                    lines,
-                )
-            self.waiting.append((row, problem))
-            self._note_names(row)
-            if not problem:
-                yield row['text']
-
-    def answered(self,
-        answers:Iterable[dict], # In the order of the texts
-    )->Iterator[dict]: # One per row: its answer and its own columns; of a row that was skipped, the reason
-        "Rows and answers together."
-        for answer in answers:
-            yield from self._skipped_rows()
-            row, _ = self.waiting.popleft()
-            self.answers += 1
-            yield answer | ({'error': None} if self.skip else {}) | own_columns(row)
-        yield from self._skipped_rows()
-
-    def _note_names(self, row):
+# %% ../nbs/reference/cli.ipynb #42f213b2
+@patch
+def texts(
+    self:Rows,
+)->Iterator[str]: # `RowError` at the first row without a text, unless such rows are skipped
+    "What the predictor reads."
+    for number,row in self.rows:
+        problem = row_problem(row, number, self.name)
+        if problem and not self.skip:
+            reason = f'{problem.reason}; --on_error skip leaves such rows out'
+            lines = row.lines if isinstance(row, RowError) else None
+            raise RowError(self.name, number, reason, lines)
+        self.waiting.append((row, problem))
         if isinstance(row, dict):
-            self.renamed |= {name: new for name,new in output_names(row).items() if new != name}
+            self.renamed |= {old: new for old,new in output_names(row).items() if new != old}
+        if not problem:
+            yield row['text']
 
-    def _skipped_rows(self):
-        while self.waiting and self.waiting[0][1]:
-            row, problem = self.waiting.popleft()
-            self.skipped += 1
-            found = row if isinstance(row, dict) else {}
-            empty = dict.fromkeys(('label', 'score', 'scores', 'tokens', 'truncated'))
-            reason = f'row {problem.row} {problem.reason}'
-            yield {'text': found.get('text'), **empty, 'error': reason} | own_columns(found)
+# %% ../nbs/reference/cli.ipynb #e1399e0f
+def _skipped_answer(row, problem):
+    "What stands in the place of an answer: the reason, and the columns that the row has"
+    found = row if isinstance(row, dict) else {}
+    empty = dict.fromkeys(('label', 'score', 'scores', 'tokens', 'truncated'))
+    reason = f'row {problem.row} {problem.reason}'
+    return {'text': found.get('text'), **empty, 'error': reason} | own_columns(found)
+
+@patch
+def _skipped_rows(self:Rows):
+    "Rows without an answer that stand before the next row that has one"
+    while self.waiting and self.waiting[0][1]:
+        self.skipped += 1
+        yield _skipped_answer(*self.waiting.popleft())
+
+# %% ../nbs/reference/cli.ipynb #521f90c5
+@patch
+def answered(self:Rows,
+    answers:Iterable[dict], # In the order of the texts
+)->Iterator[dict]: # One per row: its answer and its own columns; of a row that was skipped, the reason
+    "Rows and answers together."
+    for answer in answers:
+        yield from self._skipped_rows()
+        row, _ = self.waiting.popleft()
+        self.answers += 1
+        yield answer | ({'error': None} if self.skip else {}) | own_columns(row)
+    yield from self._skipped_rows()
 
 # %% ../nbs/reference/cli.ipynb #9373be30
 def is_pipe(
@@ -165,6 +172,7 @@ def waiting_input()->bool:
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
 
+# %% ../nbs/reference/cli.ipynb #e828c03f
 def stream_format(
     path:str, # `/dev/stdin`, `/dev/fd/3`, a named pipe
 )->str: # One of `FORMATS`
@@ -211,6 +219,7 @@ def flat(
     rest = {k: v for k,v in answer.items() if k not in named and k != 'scores'}
     return named | {k: as_json(v) if isinstance(v, (dict, list)) else v for k,v in rest.items()}
 
+# %% ../nbs/reference/cli.ipynb #f2c26a60
 def _csv_lines(answers, file):
     "Write answers as csv; they wait in a nameless file until all columns are known"
     import tempfile
@@ -226,6 +235,7 @@ def _csv_lines(answers, file):
         table.writeheader()
         table.writerows(map(json.loads, aside))
 
+# %% ../nbs/reference/cli.ipynb #ef75d287
 def _json_lines(answers, file):
     "Write answers as JSON, a line each"
     for answer in answers:
@@ -260,6 +270,7 @@ def finite(
         return {name: finite(value) for name,value in obj.items()}
     return [finite(value) for value in obj] if isinstance(obj, (list, tuple)) else obj
 
+# %% ../nbs/reference/cli.ipynb #96cbbabd
 def as_json(
     obj, # What JSON can hold; a number that is none becomes `null`
     encoding:str='utf8', # Of where it goes
@@ -273,6 +284,7 @@ def as_json(
         return json.dumps(obj)
     return text
 
+# %% ../nbs/reference/cli.ipynb #5626666f
 def print_json(
     obj,
 ):
@@ -294,6 +306,7 @@ def check_first(
     sources = [p for value in named for p in ([value] if isinstance(value, str) else value)]
     check_output(args.output_dir, kind, [*sources, *config_files(args), *more])
 
+# %% ../nbs/reference/cli.ipynb #1b49863a
 def config_files(
     args,
 )->list: # The file of the configuration, and what it reads; none when the command has no configuration
@@ -328,24 +341,25 @@ def cmd_train(args):
     require('torch', 'train', 'training')
     from emotion_detection.config import load_config
     from emotion_detection.pipeline import run_pipeline
+    config = load_config(args.config, args.set)
     table = run_pipeline(
-        load_config(args.config, args.set),
-        args.output_dir,
-        hub_token(args),
-        args.resume,
-        config_files(args),
+        config, args.output_dir, hub_token(args), args.resume, config_files(args)
     )
-    if table is None: return  # not the main process
+    if table is None:  # not the main process
+        return
     report = Path(args.output_dir)/'report/report.html'
     if report.is_file():
         print(f'the report: {report}, and a model card in each folder', file=sys.stderr)
-    if args.json: print_json({k: v for k,v in table.to_dict('index').items()})
+    if args.json:
+        print_json(table.to_dict('index'))
     else:
-        print(
-            table.round(
-                {'MB': 1, 'ms_per_text': 2} | {c: 3 for c in table if c.startswith('macro')}
-            ).to_string()
-        )
+        print(_rounded(table).to_string())
+
+# %% ../nbs/reference/cli.ipynb #6d095302
+def _rounded(table):
+    "The table of the steps with as many digits as mean something"
+    scores = [column for column in table if column.startswith('macro')]
+    return table.round({'MB': 1, 'ms_per_text': 2} | dict.fromkeys(scores, 3))
 
 # %% ../nbs/reference/cli.ipynb #68a4fc57
 def hub_token(args)->str|None:
@@ -369,8 +383,8 @@ def hide_token(
     os.execv(sys.executable, [sys.executable, *argv[1:at], *argv[at+(1 if whole else 2):]])
 
 # %% ../nbs/reference/cli.ipynb #b217d406
-def predict_rows(args)->tuple[Rows,bool]: # The rows, and whether they come in one by one
-    "The texts that the arguments name."
+def _given_texts(args):
+    "The texts among the arguments; with no input at all, standard input is the input"
     texts = args.texts + args.text
     if not texts and not args.input:
         if not waiting_input():
@@ -381,7 +395,12 @@ def predict_rows(args)->tuple[Rows,bool]: # The rows, and whether they come in o
         args.input = '-'
     if not all(text.strip() for text in texts):
         raise InputError("a text is empty; give a text to classify")
-    given = [(n, {'text': as_utf8(text)}) for n,text in enumerate(texts, 1)]
+    return texts
+
+# %% ../nbs/reference/cli.ipynb #b9aae923
+def predict_rows(args)->tuple[Rows,bool]: # The rows, and whether they come in one by one
+    "The texts that the arguments name."
+    given = [(n, {'text': as_utf8(text)}) for n,text in enumerate(_given_texts(args), 1)]
     skip = args.on_error == 'skip'
     if not args.input:
         return Rows(given, 'the arguments', skip), False
@@ -390,6 +409,7 @@ def predict_rows(args)->tuple[Rows,bool]: # The rows, and whether they come in o
     rows = itertools.chain(given, read_rows(source, kind, ('text',), skip=True))
     return Rows(rows, name, skip), one_by_one
 
+# %% ../nbs/reference/cli.ipynb #6ef0e459
 def as_utf8(
     text:str, # Argument of the process
 )->str:
@@ -415,15 +435,8 @@ def sensible_threads(
     return most
 
 # %% ../nbs/reference/cli.ipynb #5bfd4637
-def cmd_predict(args):
-    "Answer texts, given as arguments, in a file or on standard input."
-    if args.export: return export_folder(args)
-    if args.output:
-        check_file(
-            args.output,
-            [args.model_path] if args.input in (None, '-') else [args.input, args.model_path],
-        )
-    rows, one_by_one = predict_rows(args)
+def _predictor(args):
+    "The predictor that the arguments describe, and what its licenses ask for"
     predictor = EmotionPredictor(
         args.model_path,
         True if args.onnx else None,
@@ -435,7 +448,18 @@ def cmd_predict(args):
     )
     for note in license_notes(predictor.licenses):
         print(f'note: {note}', file=sys.stderr)
-    answers = rows.answered(_answers(args, rows, predictor, one_by_one))
+    return predictor
+
+# %% ../nbs/reference/cli.ipynb #397a80d8
+def cmd_predict(args):
+    "Answer texts, given as arguments, in a file or on standard input."
+    if args.export:
+        return export_folder(args)
+    if args.output:
+        from_file = [] if args.input in (None, '-') else [args.input]
+        check_file(args.output, [*from_file, args.model_path])
+    rows, one_by_one = predict_rows(args)
+    answers = rows.answered(_answers(args, rows, _predictor(args), one_by_one))
     if args.output:
         n = write_answers(answers, Path(args.output))
         print(f"{n} row{'s' * (n != 1)} in {args.output}", file=sys.stderr)
@@ -456,6 +480,7 @@ def _with_bar(texts):
     from tqdm.auto import tqdm
     return tqdm(texts, desc='predict', unit=' texts', file=sys.stderr, disable=None)
 
+# %% ../nbs/reference/cli.ipynb #8cbedea3
 def _say_about(args, rows):
     "What happened to the columns and rows of the input"
     if args.output or args.json:
@@ -483,6 +508,7 @@ def show_answers(
             print(answer_line(answer), flush=True)
     if not n: raise InputError("there are no texts in the input")
 
+# %% ../nbs/reference/cli.ipynb #7ea86b19
 def answer_line(
     answer:dict, # From `Rows.answered`
 )->str:
@@ -493,6 +519,7 @@ def answer_line(
     cut = '  (cut)' if answer['truncated'] else ''
     return f"{answer['label'] or 'unsure':<9} {answer['score']:.2f}  {text}{cut}"
 
+# %% ../nbs/reference/cli.ipynb #7ca3f381
 def printable(
     text:str,
     width:int=100, # Characters
@@ -515,6 +542,7 @@ def export_folder(args):
     config, data = dev_data(args)
     show_made(args, *export_all(args.model_path, beside, config, *data))
 
+# %% ../nbs/reference/cli.ipynb #943a4ba5
 def dev_data(
     args, # `config` and `set`
 )->tuple: # The configuration and the data of both phases
@@ -552,6 +580,7 @@ def cmd_export(args):
     calibrate_folder(folder, *data, target_accuracy=config.export.target_accuracy)
     show_made(args, folder)
 
+# %% ../nbs/reference/cli.ipynb #e58f6f66
 def cmd_quantize(args):
     "ONNX FP32 to INT8, kept if it answers as FP32 does on the validation texts of a configuration."
     require('onnx', 'train', 'quantization')
@@ -584,57 +613,66 @@ def cmd_trim(args):
 def cmd_evaluate(args):
     "Scores with intervals beside a baseline and a ceiling: a page for people, tables, pictures, JSON."
     require('torch', 'train', 'evaluation')
-    from pandas import DataFrame
-    from emotion_detection.comparison import (
-        evaluate_folders, foreign_table, language_table, model_folders, verdicts,
-    )
-    from emotion_detection.config import load_config
-    from emotion_detection.data import DataModule, Source
+    from emotion_detection.comparison import model_folders
     from emotion_detection.foreign import load_sets
-    from emotion_detection.phase1 import load_phases
     from emotion_detection.pipeline import write_cards
-    from emotion_detection.report import write_report
     folders = model_folders(args.model_path, args.onnx)  # wrong paths show before anything is read
     foreign = load_sets(args.foreign) if args.foreign else []
     check_first(args, 'report', *folders.values())
-    for folder in folders.values() if args.cards else ():
-        check_ours(folder, 'README.md')
+    if args.cards:
+        for folder in folders.values():
+            check_ours(folder, 'README.md')
+    report = _evaluation(args, foreign)
+    if args.cards:
+        write_cards(folders, report, args.output_dir)
+    if args.json:
+        print_json(report)
+    else:
+        _print_report(report, args.output_dir)
+
+# %% ../nbs/reference/cli.ipynb #474f2e35
+def _evaluation(args, foreign):
+    "The report of the models, written to its folder"
+    from emotion_detection.comparison import evaluate_folders
+    from emotion_detection.config import load_config
+    from emotion_detection.data import DataModule, Source
+    from emotion_detection.phase1 import load_phases
+    from emotion_detection.report import write_report
     data = load_phases(load_config(args.config, args.set), hub_token(args))
-    ratings = [DataModule(Source(r)) for r in args.ratings]
     models = evaluate_folders(
         args.model_path,
         *data,
         split=args.split,
         baseline=not args.no_baseline,
-        ratings=ratings,
+        ratings=[DataModule(Source(r)) for r in args.ratings],
         onnx=args.onnx or None,
         foreign=foreign,
     )
-    report = write_report(models, args.output_dir, *data, split=args.split)
-    if args.cards: write_cards(folders, report, args.output_dir)
-    if args.json: return print_json(report)
-    for lang in report['ceiling']:
-        print(
-            f"{lang}\n"
-            f"{DataFrame(language_table(report, lang)).set_index('model').rename_axis(None).to_string()}\n"
-        )
-    if foreign:
-        print(
-            "on foreign ground\n"
-            f"{DataFrame(foreign_table(report['foreign'])).set_index('set').rename_axis(None).to_string()}\n"
-        )
-    print(
-        verdicts(report),
-        f"The report: {Path(args.output_dir) / 'report.html'}",
-        sep='\n' if report['baseline'] else '',
-    )
+    return write_report(models, args.output_dir, *data, split=args.split)
+
+# %% ../nbs/reference/cli.ipynb #d1709f7f
+def _print_report(report, output_dir):
+    "The tables of a report, what they say, and where its pages are"
+    from emotion_detection.comparison import foreign_table, language_table, verdicts
+    for language in report['ceiling']:
+        _print_table(language, language_table(report, language), 'model')
+    if report['foreign']:
+        _print_table('on foreign ground', foreign_table(report['foreign']), 'set')
+    where = f"The report: {Path(output_dir) / 'report.html'}"
+    print(verdicts(report), where, sep='\n' if report['baseline'] else '')
+
+def _print_table(title, rows, index):
+    "A title, and rows under the names of their columns"
+    from pandas import DataFrame
+    table = DataFrame(rows).set_index(index).rename_axis(None)
+    print(title, table.to_string(), '', sep='\n')
 
 # %% ../nbs/reference/cli.ipynb #d70ea1e7
 def cmd_behavior(args):
     "What models understand: the failure rates of the behavioral suite."
     require('pandas', 'train', 'the behavioral suite')
     from emotion_detection.behavior import (
-        failure_rates, judge_suite, load_suite, side_by_side, write_behavior,
+        failure_rates, judge_suite, load_suite, write_behavior,
     )
     from emotion_detection.comparison import model_folders
     folders = model_folders(args.model_path, args.onnx)
@@ -642,56 +680,75 @@ def cmd_behavior(args):
     suite = load_suite(args.suite)
     judged = judge_suite({name: EmotionPredictor(folder) for name,folder in folders.items()}, suite)
     rates = write_behavior(judged, args.output_dir) if args.output_dir else failure_rates(judged)
-    if args.json:
-        return print(
-            rates.to_json(orient='records', lines=True, force_ascii=False, double_precision=4),
-            end='',
+    _print_rates(rates, args.json)
+
+# %% ../nbs/reference/cli.ipynb #851ea9dc
+def _print_rates(rates, as_objects):
+    "Failure rates as JSON, or a column per model"
+    from emotion_detection.behavior import side_by_side
+    if as_objects:
+        lines = rates.to_json(
+            orient='records', lines=True, force_ascii=False, double_precision=4
         )
-    print(
-        side_by_side(rates)
-        .rename(columns=lambda c: c if c == 'cases' else f'{c}, failing %')
-        .round(0)
-        .to_string()
-    )
+        print(lines, end='')
+        return
+    table = side_by_side(rates).rename(columns=lambda c: c if c == 'cases' else f'{c}, failing %')
+    print(table.round(0).to_string())
 
 # %% ../nbs/reference/cli.ipynb #a77db00b
 def cmd_data(args):
     "Rows, splits, duplicates and class balance of a configuration's data."
     require('torch', 'train', 'reading data')
-    from emotion_detection.config import load_config
-    from emotion_detection.data_report import data_report, report_text, save_report
-    from emotion_detection.phase1 import load_phases, start_tokenizer
+    from emotion_detection.data_report import report_text
     check_first(args, 'data')
+    reports = _data_reports(args)
+    for report in reports:
+        for warning in report['warnings']:
+            print(f'warning: {warning}', file=sys.stderr)
+    if not args.json:
+        return print(report_text(*reports))
+    for phase,report in enumerate(reports, 1):
+        print_json({'phase': phase} | report)
+
+# %% ../nbs/reference/cli.ipynb #679e4075
+def _data_reports(args):
+    "A report for each phase, saved where a folder is named"
+    from emotion_detection.config import load_config
+    from emotion_detection.data_report import data_report, save_report
+    from emotion_detection.phase1 import load_phases
     config, token = load_config(args.config, args.set), hub_token(args)
     english, vietnamese = load_phases(config, token, needs=())
-    tokenizer = None
-    try: tokenizer = start_tokenizer(config, english.train.text + vietnamese.train.text, token)
-    except InputError as e: print(f"no token lengths: {e}", file=sys.stderr)
+    tokenizer = _tokenizer_to_measure(config, english, vietnamese, token)
     measure = {'tokenizer': tokenizer, 'max_length': config.model.max_length}
-    reports = (
-        save_report(args.output_dir, english, vietnamese, **measure)
-        if args.output_dir
-        else [data_report(dm, **measure) for dm in (english, vietnamese)]
-    )
-    for warning in (w for r in reports for w in r['warnings']):
-        print(f'warning: {warning}', file=sys.stderr)
-    if not args.json: return print(report_text(*reports))
-    for phase,report in enumerate(reports, 1): print_json({'phase': phase} | report)
+    if args.output_dir:
+        return save_report(args.output_dir, english, vietnamese, **measure)
+    return [data_report(dm, **measure) for dm in (english, vietnamese)]
+
+# %% ../nbs/reference/cli.ipynb #7fc4dfc1
+def _tokenizer_to_measure(config, english, vietnamese, token):
+    "The tokenizer that training would start with; where it cannot be had, the reason on stderr"
+    from emotion_detection.phase1 import start_tokenizer
+    try:
+        return start_tokenizer(config, english.train.text + vietnamese.train.text, token)
+    except InputError as e:
+        print(f"no token lengths: {e}", file=sys.stderr)
 
 # %% ../nbs/reference/cli.ipynb #f419c81a
 def cmd_bench(args):
     "Answers beside what people use today (predict), or an epoch of training beside the obvious recipe (train)."
     require('torch', 'train', 'the benchmark')
-    table, on = (_bench_train if args.part=='train' else _bench_predict)(args)
-    print(
-        'measured on ' + ', '.join(f'{k} {v}' for k, v in on.items() if v is not None),
-        file=sys.stderr,
-    )
+    measure = _bench_train if args.part == 'train' else _bench_predict
+    table, on = measure(args)
+    facts = ', '.join(f'{k} {v}' for k, v in on.items() if v is not None)
+    print(f'measured on {facts}', file=sys.stderr)
     if not args.json:
         return print(table.dropna(axis=1, how='all').round(3).T.to_string(header=False))
-    for row in json.loads(table.to_json(orient='records')): print_json(row | on)
+    for row in json.loads(table.to_json(orient='records')):
+        print_json(row | on)
 
+# %% ../nbs/reference/cli.ipynb #0162dfd1
 def _bench_train(args):
+    "A table, and the machine it was measured on"
     from emotion_detection.benchmark import bench_train, machine
     from emotion_detection.config import load_config
     on = machine()
@@ -707,6 +764,7 @@ def _bench_folders(args):
     return before | forms_of(args.model_path or [packaged_model()])
 
 def _bench_predict(args):
+    "A table, and the machine it was measured on"
     from emotion_detection.bench_predict import bench_predict
     table = bench_predict(_bench_folders(args), args.comments, rounds=args.rounds or 5)
     return table, table.attrs['machine']
@@ -723,6 +781,7 @@ def cmd_doctor(args):
     if wrong := [c['check'] for c in checks if not c['ok']]:
         raise GateError(f"{folder} is not well: {', '.join(wrong)}")
 
+# %% ../nbs/reference/cli.ipynb #0e0fd5cf
 def cmd_push(args):
     "Publish a model folder on the Hugging Face Hub, if the licenses of its training data allow it."
     require('huggingface_hub', 'train', 'publishing')
@@ -758,6 +817,7 @@ def cmd_serve(args):
         settings, args.host, args.port, args.workers, args.grace, args.reuse_port, announce
     )
 
+# %% ../nbs/reference/cli.ipynb #65eb5c7f
 def _say_where(facts):
     "One line for whoever started the server"
     processes = f"{facts['workers']} processes, each with " if facts['workers'] > 1 else ''
@@ -804,14 +864,27 @@ def number(
         return value
     return read
 
+# %% ../nbs/reference/cli.ipynb #addb7b20
+_PACKAGED = 'model folder (default: the model that comes with the package)'
 _TOKEN_HELP = (
     'Hub token. Prefer the variable HF_TOKEN or a cached login: arguments show in process lists'
 )
 
-# %% ../nbs/reference/cli.ipynb #addb7b20
-_PACKAGED = 'model folder (default: the model that comes with the package)'
+def _model_argument(p, name='--model_path'):
+    "The folder of one model"
+    p.add_argument(name, required=True, metavar='DIR', help='model folder')
 
+def _output_argument(p, **how):
+    "A folder of results; `how` says that it is `required`, or its `default`"
+    p.add_argument('--output_dir', **how, metavar='DIR', help='folder to make')
+
+def _json_argument(p):
+    "For commands that have results to print"
+    p.add_argument('--json', action='store_true', help='JSON on stdout, one object per result')
+
+# %% ../nbs/reference/cli.ipynb #33ea3dd6
 def _config_arguments(p, required=True):
+    "A configuration, changes to it, and what opens its data"
     p.add_argument(
         '--config',
         required=required,
@@ -827,75 +900,71 @@ def _config_arguments(p, required=True):
     p.add_argument('--hf_token', help=_TOKEN_HELP)
 
 # %% ../nbs/reference/cli.ipynb #624b40ec
-def build_parser()->argparse.ArgumentParser:
-    "All commands and their arguments."
-    parser = _Parser(
-        prog='emotion',
-        allow_abbrev=False,
-        description='Emotion detection in English and Vietnamese: positive, negative, surprise, neutral.',
-    )
-    parser.add_argument('--version', action='version', version=f'emotion_detection {__version__}')
-    commands = parser.add_subparsers(dest='command', parser_class=_Parser)
-    def add(name, run, *, config=None, output=None, model='--model_path', json=False):
-        # `--hf_tok` would slip past `hide_token`
-        p = commands.add_parser(name, help=run.__doc__, description=run.__doc__, allow_abbrev=False)
-        p.set_defaults(run=run)
-        if model: p.add_argument(model, required=True, metavar='DIR', help='model folder')
-        if config is not None: _config_arguments(p, config)
-        if output: p.add_argument('--output_dir', **output, metavar='DIR', help='folder to make')
-        if json:
-            p.add_argument(
-                '--json', action='store_true', help='JSON on stdout, one object per result'
-            )
-        return p
-    train = add(
-        'train', cmd_train, config=True, output={'default': 'outputs'}, model=None, json=True
-    )
-    train.add_argument(
+def _train_arguments(p):
+    _config_arguments(p)
+    _output_argument(p, default='outputs')
+    _json_argument(p)
+    p.add_argument(
         '--resume',
         action='store_true',
         help='go on where an interrupted run stopped, to the very same weights',
     )
-    _predict_arguments(add('predict', cmd_predict, config=False, model=None, json=True))
-    add('export', cmd_export, config=False, output={'required': True})
-    add('quantize', cmd_quantize, config=False, output={'required': True}, model='--onnx_path')
-    add('trim', cmd_trim, config=False, output={'required': True}).add_argument(
+
+# %% ../nbs/reference/cli.ipynb #c190a088
+def _export_arguments(p):
+    _model_argument(p)
+    _config_arguments(p, required=False)
+    _output_argument(p, required=True)
+
+def _quantize_arguments(p):
+    _model_argument(p, '--onnx_path')
+    _config_arguments(p, required=False)
+    _output_argument(p, required=True)
+
+# %% ../nbs/reference/cli.ipynb #b4ffe328
+def _trim_arguments(p):
+    _model_argument(p)
+    _config_arguments(p, required=False)
+    _output_argument(p, required=True)
+    p.add_argument(
         '--vocab_size',
         type=number(1),
         metavar='N',
         help="tokens to keep (default: the configuration's trimming.vocab_size, 40000)",
     )
-    _evaluate_arguments(
-        add('evaluate', cmd_evaluate, config=True, output={'required': True}, model=None, json=True)
-    )
-    _behavior_arguments(
-        add('behavior', cmd_behavior, output={'default': None}, model=None, json=True)
-    )
-    add('data', cmd_data, config=True, output={'default': None}, model=None, json=True)
-    add('doctor', cmd_doctor, model=None, json=True).add_argument(
-        '--model_path', metavar='DIR', help=_PACKAGED
-    )
-    _bench_arguments(add('bench', cmd_bench, config=False, model=None, json=True))
-    _serve_arguments(add('serve', cmd_serve, model=None, json=True))
-    push = add('push', cmd_push)
-    push.add_argument(
+
+# %% ../nbs/reference/cli.ipynb #24ee0f86
+def _data_arguments(p):
+    _config_arguments(p)
+    _output_argument(p, default=None)
+    _json_argument(p)
+
+def _doctor_arguments(p):
+    _json_argument(p)
+    p.add_argument('--model_path', metavar='DIR', help=_PACKAGED)
+
+# %% ../nbs/reference/cli.ipynb #4864f7e6
+def _push_arguments(p):
+    _model_argument(p)
+    p.add_argument(
         '--repo_id',
         required=True,
         metavar='OWNER/NAME',
         help='repository on the Hub; made if it is not there',
     )
-    push.add_argument('--revision', metavar='BRANCH', help='branch (default: main)')
-    push.add_argument('--public', action='store_true', help='for all to see (default: private)')
-    push.add_argument(
+    p.add_argument('--revision', metavar='BRANCH', help='branch (default: main)')
+    p.add_argument('--public', action='store_true', help='for all to see (default: private)')
+    p.add_argument(
         '--i_have_rights',
         action='store_true',
         help='publish although the licenses of the training data do not allow it',
     )
-    push.add_argument('--hf_token', help=_TOKEN_HELP)
-    return parser
+    p.add_argument('--hf_token', help=_TOKEN_HELP)
 
 # %% ../nbs/reference/cli.ipynb #9a718ebd
 def _bench_arguments(p):
+    _config_arguments(p, required=False)
+    _json_argument(p)
     p.add_argument(
         'part',
         nargs='?',
@@ -906,6 +975,12 @@ def _bench_arguments(p):
             'and texts per second'
         ),
     )
+    _bench_folder_arguments(p)
+    _bench_number_arguments(p)
+
+# %% ../nbs/reference/cli.ipynb #4b6d042d
+def _bench_folder_arguments(p):
+    "The models to measure"
     p.add_argument(
         '--model_path',
         action='append',
@@ -931,10 +1006,10 @@ def _bench_arguments(p):
         metavar='DIR',
         help="predict: models of XLM-R base's size with random weights instead, made in DIR, 4 GB",
     )
-    _bench_numbers(p)
 
 # %% ../nbs/reference/cli.ipynb #2c9e61b4
-def _bench_numbers(p):
+def _bench_number_arguments(p):
+    "How much of each is measured"
     p.add_argument(
         '--comments',
         type=number(1),
@@ -958,6 +1033,7 @@ def _bench_numbers(p):
 
 # %% ../nbs/reference/cli.ipynb #2f5f0a17
 def _folders_arguments(p):
+    "Folders of one or of many models"
     p.add_argument(
         '--model_path',
         action='append',
@@ -971,7 +1047,10 @@ def _folders_arguments(p):
         help='the folder must be ONNX; of a folder of folders, only those that are',
     )
 
+# %% ../nbs/reference/cli.ipynb #3167fe51
 def _behavior_arguments(p):
+    _output_argument(p, default=None)
+    _json_argument(p)
     _folders_arguments(p)
     p.add_argument(
         '--suite',
@@ -984,6 +1063,9 @@ def _behavior_arguments(p):
 
 # %% ../nbs/reference/cli.ipynb #90ba3b83
 def _evaluate_arguments(p):
+    _config_arguments(p)
+    _output_argument(p, required=True)
+    _json_argument(p)
     _folders_arguments(p)
     p.add_argument(
         '--split',
@@ -996,6 +1078,16 @@ def _evaluate_arguments(p):
         action='store_true',
         help='do not train TF-IDF and logistic regression for comparison',
     )
+    _comparison_arguments(p)
+    p.add_argument(
+        '--cards',
+        action='store_true',
+        help='run the behavioral suite too, and write a model card (README.md) into each folder',
+    )
+
+# %% ../nbs/reference/cli.ipynb #1e1f8475
+def _comparison_arguments(p):
+    "Data of other people that the scores are compared with"
     p.add_argument(
         '--ratings',
         action='append',
@@ -1011,14 +1103,11 @@ def _evaluate_arguments(p):
         metavar='FILE',
         help='YAML that describes test sets from elsewhere, see examples/foreign.yaml',
     )
-    p.add_argument(
-        '--cards',
-        action='store_true',
-        help='run the behavioral suite too, and write a model card (README.md) into each folder',
-    )
 
 # %% ../nbs/reference/cli.ipynb #309532ae
 def _predict_arguments(p):
+    _config_arguments(p, required=False)
+    _json_argument(p)
     p.add_argument(
         'texts',
         nargs='*',
@@ -1033,6 +1122,21 @@ def _predict_arguments(p):
     p.add_argument(
         '--text', action='append', default=[], metavar='T', help='the same; may be repeated'
     )
+    _input_arguments(p)
+    _output_arguments(p)
+    _answer_arguments(p, 'texts at a time (default: the processors this process may use)')
+    p.add_argument(
+        '--export',
+        action='store_true',
+        help=(
+            'turn a PyTorch folder into onnx/, int8/ and int8_trimmed/ beside it; --config says '
+            'how, and on which data it is checked'
+        ),
+    )
+
+# %% ../nbs/reference/cli.ipynb #ae86826e
+def _input_arguments(p):
+    "A file of texts"
     p.add_argument(
         '--input',
         metavar='FILE',
@@ -1047,6 +1151,10 @@ def _predict_arguments(p):
         choices=FORMATS,
         help='of the input (default: by the ending; of a pipe txt)',
     )
+
+# %% ../nbs/reference/cli.ipynb #fa0cca6c
+def _output_arguments(p):
+    "Where answers go, and what else is said"
     p.add_argument('--output', metavar='FILE', help='.jsonl or .csv to write; default: stdout')
     p.add_argument(
         '--on_error',
@@ -1055,25 +1163,11 @@ def _predict_arguments(p):
         help='a row without a text ends the work (default), or gets its reason in a field error',
     )
     p.add_argument('--quiet', action='store_true', help='no progress')
-    _answer_arguments(p, 'texts at a time (default: the processors this process may use)')
-    p.add_argument(
-        '--export',
-        action='store_true',
-        help=(
-            'turn a PyTorch folder into onnx/, int8/ and int8_trimmed/ beside it; --config says '
-            'how, and on which data it is checked'
-        ),
-    )
 
 # %% ../nbs/reference/cli.ipynb #5e7fe0a2
 def _answer_arguments(p, threads):
-    "How a model answers, for commands that let one answer"
-    p.add_argument(
-        '--threads',
-        type=number(1),
-        metavar='N',
-        help=threads,
-    )
+    "How a model answers; `threads` is the help for the argument of that name"
+    p.add_argument('--threads', type=number(1), metavar='N', help=threads)
     p.add_argument(
         '--mode',
         choices=MODES,
@@ -1086,6 +1180,11 @@ def _answer_arguments(p, threads):
         default=LONG[0],
         help='what to do with texts over the limit: cut them, or read them in overlapping windows',
     )
+    _acceptance_arguments(p)
+
+# %% ../nbs/reference/cli.ipynb #1ae34f3c
+def _acceptance_arguments(p):
+    "Which answers have a label, and which folders may answer"
     p.add_argument(
         '--abstain_below',
         type=number(0, 1, float),
@@ -1100,7 +1199,18 @@ def _answer_arguments(p, threads):
 
 # %% ../nbs/reference/cli.ipynb #5e7fe0a3
 def _serve_arguments(p):
+    _json_argument(p)
     p.add_argument('--model_path', metavar='DIR', help=_PACKAGED)
+    _address_arguments(p)
+    _answer_arguments(
+        p, 'of a process: requests at a time (default: its share of the processors)'
+    )
+    _limit_arguments(p)
+    _handover_arguments(p)
+
+# %% ../nbs/reference/cli.ipynb #f29fb865
+def _address_arguments(p):
+    "Where a server listens, and with how many processes"
     p.add_argument(
         '--host', default='127.0.0.1', help='address to listen on; 0.0.0.0 is all of this machine'
     )
@@ -1108,10 +1218,10 @@ def _serve_arguments(p):
     p.add_argument(
         '--workers', type=number(1, 256), default=1, metavar='N', help='processes'
     )
-    _answer_arguments(
-        p, 'of a process: requests at a time (default: its share of the processors)'
-    )
-    _limit_arguments(p)
+
+# %% ../nbs/reference/cli.ipynb #79d7c637
+def _handover_arguments(p):
+    "How a server ends, or takes the place of another"
     p.add_argument(
         '--grace',
         type=number(0, 3600, float),
@@ -1127,6 +1237,7 @@ def _serve_arguments(p):
 
 # %% ../nbs/reference/cli.ipynb #5e7fe0a4
 def _limit_arguments(p):
+    "How much a request may hold, and how many may wait"
     limits = {
         '--max_texts': (1000, 'texts in a request; more get a 422'),
         '--max_characters': (10_000, 'characters in a text; more get a 422'),
@@ -1136,6 +1247,39 @@ def _limit_arguments(p):
     for name,(default,words) in limits.items():
         low = 0 if name == '--queue' else 1
         p.add_argument(name, type=number(low), default=default, metavar='N', help=words)
+
+# %% ../nbs/reference/cli.ipynb #06bea412
+_COMMANDS = {
+    'train': (cmd_train, _train_arguments),
+    'predict': (cmd_predict, _predict_arguments),
+    'export': (cmd_export, _export_arguments),
+    'quantize': (cmd_quantize, _quantize_arguments),
+    'trim': (cmd_trim, _trim_arguments),
+    'evaluate': (cmd_evaluate, _evaluate_arguments),
+    'behavior': (cmd_behavior, _behavior_arguments),
+    'data': (cmd_data, _data_arguments),
+    'doctor': (cmd_doctor, _doctor_arguments),
+    'bench': (cmd_bench, _bench_arguments),
+    'serve': (cmd_serve, _serve_arguments),
+    'push': (cmd_push, _push_arguments),
+}
+
+# %% ../nbs/reference/cli.ipynb #19c3363f
+def build_parser()->argparse.ArgumentParser:
+    "All commands and their arguments."
+    parser = _Parser(
+        prog='emotion',
+        allow_abbrev=False,
+        description='Emotion detection in English and Vietnamese: positive, negative, surprise, neutral.',
+    )
+    parser.add_argument('--version', action='version', version=f'emotion_detection {__version__}')
+    commands = parser.add_subparsers(dest='command', parser_class=_Parser)
+    for name,(run, add_arguments) in _COMMANDS.items():
+        # an abbreviation such as `--hf_tok` would slip past `hide_token`
+        p = commands.add_parser(name, help=run.__doc__, description=run.__doc__, allow_abbrev=False)
+        p.set_defaults(run=run)
+        add_arguments(p)
+    return parser
 
 # %% ../nbs/reference/cli.ipynb #5b307131
 def join_texts(
@@ -1162,6 +1306,7 @@ def to_nowhere(
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
+# %% ../nbs/reference/cli.ipynb #495fa27f
 class Messages:
     "stderr for a command: messages that nobody can take are dropped, and the work goes on."
     def __init__(self,
@@ -1191,6 +1336,7 @@ def _own_handler(number, handler):
     if threading.current_thread() is threading.main_thread():
         return signal.signal(number, handler)
 
+# %% ../nbs/reference/cli.ipynb #0eb7f1e3
 @contextlib.contextmanager
 def as_a_command():
     "What holds while a command runs and is put back after it: SIGTERM ends it like Ctrl-C."
@@ -1221,6 +1367,7 @@ def main(
     with as_a_command():
         return run_command(sys.argv[1:] if argv is None else argv)
 
+# %% ../nbs/reference/cli.ipynb #69e84faa
 def run_command(
     argv:list[str],
 )->int: # Exit code
@@ -1257,6 +1404,7 @@ def _parse_and_run(argv, args):
         _flush_stdout()
     return 0
 
+# %% ../nbs/reference/cli.ipynb #a3de2b7c
 def _parse(argv, parser, args):
     "Read the arguments; texts may stand between options"
     rest = parser.parse_known_args(join_texts(argv, parser), args)[1]

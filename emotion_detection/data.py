@@ -209,6 +209,7 @@ def read_table(
     rows.numbers = numbers  # of its rows in the file, for messages
     return rows
 
+# %% ../nbs/reference/data.ipynb #4a46b1b5
 def join_tables(
     parts:list, # `datasets.Dataset` of each file of a split
     path:Path, # For the message
@@ -249,6 +250,7 @@ def gather_columns(
         numbers.append(n)
     return columns, numbers
 
+# %% ../nbs/reference/data.ipynb #c6c9bf4f
 def first_failure(
     # Does a column of so many rows fail? Once it does, it does with more rows too
     fails:Callable[[int],bool],
@@ -337,28 +339,38 @@ def hub_commit(
     "Ask the Hub one question: which commit may we read?"
     hub = require('huggingface_hub', why='reading from the Hub')
     if hub.constants.HF_HUB_OFFLINE: raise HubUnreachable("HF_HUB_OFFLINE is set")
-    wait, api = hub.constants.HF_HUB_ETAG_TIMEOUT, hub.HfApi(token=token)
+    wait = hub.constants.HF_HUB_ETAG_TIMEOUT
+    api = hub.HfApi(token=token)
+    facts_of = api.dataset_info if kind == 'dataset' else api.model_info
     try:
-        info = (api.dataset_info if kind == 'dataset' else api.model_info)(
-            name, revision=revision, timeout=wait
-        )
-        if info.gated:
-            reply = hub.utils.get_session().get(
-                f'{api.endpoint}/api/{kind}s/{name}/auth-check',
-                headers=hub.utils.build_hf_headers(token=token),
-                timeout=wait,
-            )
-            hub.utils.hf_raise_for_status(reply)
-        script = f"{name.split('/')[-1]}.py"
-        if kind=='dataset' and script in {s.rfilename for s in info.siblings or ()}:
-            raise InputError(
-                f"{name} comes as a Python script, and code of others is neither fetched nor "
-                "run: look for a branch with data files (`revision: refs/convert/parquet`)"
-            )
-        return info.sha
+        facts = facts_of(name, revision=revision, timeout=wait)
+        if facts.gated: _check_access(api, name, kind, wait)
+        if kind == 'dataset': _refuse_script(name, facts.siblings or ())
+        return facts.sha
     except InputError: raise
     except (OSError, ValueError) as e:
         raise (unwritable(e) or hub_error(e, name, revision, kind, wait)) from None
+
+# %% ../nbs/reference/data.ipynb #c3608767
+def _check_access(api, name, kind, wait):
+    "The Hub's own error when the token does not open a gated repository"
+    utils = require('huggingface_hub').utils
+    reply = utils.get_session().get(
+        f'{api.endpoint}/api/{kind}s/{name}/auth-check',
+        headers=utils.build_hf_headers(token=api.token),
+        timeout=wait,
+    )
+    utils.hf_raise_for_status(reply)
+
+# %% ../nbs/reference/data.ipynb #3202e177
+def _refuse_script(name, siblings):
+    "`InputError` for a data set that is a program"
+    script = f"{name.split('/')[-1]}.py"
+    if script in {s.rfilename for s in siblings}:
+        raise InputError(
+            f"{name} comes as a Python script, and code of others is neither fetched nor "
+            "run: look for a branch with data files (`revision: refs/convert/parquet`)"
+        )
 
 # %% ../nbs/reference/data.ipynb #92cb4bfe
 def hub_error(
@@ -370,42 +382,55 @@ def hub_error(
     wait:float=10, # Seconds waited
 )->InputError: # `HubUnreachable` where it helps to try again
     "What to tell the user."
+    refusal = _hub_refusal(e, name, revision, kind)
+    if refusal:
+        return InputError(refusal)
+    if 'Timeout' in type(e).__name__:
+        return HubUnreachable(f"the Hub did not answer within {wait:g} s")
+    status = _http_status(e)
+    return HubUnreachable(
+        f"the Hub answers with error {status}" if status else "the Hub cannot be reached"
+    )
+
+# %% ../nbs/reference/data.ipynb #ae85169f
+def _http_status(e):
+    "The status of the answer behind an error; `None` where there was no answer"
+    return getattr(getattr(e, 'response', None), 'status_code', None)
+
+def _gated(name, page, status):
+    "What to do about a gated repository"
+    if status == 403:
+        return (
+            f"{name} is gated and your token has no access to it: ask for access on "
+            f"{page}, then run this again"
+        )
+    return f"{name} is gated: ask for access on {page}, then set HF_TOKEN or run `hf auth login`"
+
+# %% ../nbs/reference/data.ipynb #956e5d03
+def _hub_refusal(e, name, revision, kind):
+    "Why trying again would not help, and what would; `None` where it might help"
     errors = require('huggingface_hub').errors
     page = f"https://huggingface.co/{'datasets/' if kind=='dataset' else ''}{name}"
-    status = getattr(getattr(e, 'response', None), 'status_code', None)
     what = 'data set' if kind=='dataset' else 'model'
+    status = _http_status(e)
     if isinstance(e, errors.GatedRepoError):
-        if status==403:
-            return InputError(
-                f"{name} is gated and your token has no access to it: ask for access on "
-                f"{page}, then run this again"
-            )
-        return InputError(
-            f"{name} is gated: ask for access on {page}, then set HF_TOKEN or run `hf auth login`"
-        )
+        return _gated(name, page, status)
     if isinstance(e, errors.RepositoryNotFoundError):
-        return InputError(
+        return (
             f"the Hub has no {what} {name}, or it is private: check the name on {page}, or "
             "set HF_TOKEN"
         )
     if isinstance(e, errors.RevisionNotFoundError):
-        return InputError(
-            f"{name} has no revision {revision}; its commits are on {page}/commits/main"
-        )
+        return f"{name} has no revision {revision}; its commits are on {page}/commits/main"
     if status in (401, 403):
-        return InputError(
+        return (
             "the Hub refuses the token: make a new one on "
             "https://huggingface.co/settings/tokens, or unset HF_TOKEN"
         )
     if isinstance(e, errors.HFValidationError):
-        return InputError(f"{name} cannot be the name of a {what} on the Hub")
+        return f"{name} cannot be the name of a {what} on the Hub"
     if isinstance(e, ValueError) and status is None:
-        return InputError("the Hub token holds characters that no token has; copy it again")
-    if 'Timeout' in type(e).__name__:
-        return HubUnreachable(f"the Hub did not answer within {wait:g} s")
-    return HubUnreachable(
-        f"the Hub answers with error {status}" if status else "the Hub cannot be reached"
-    )
+        return "the Hub token holds characters that no token has; copy it again"
 
 # %% ../nbs/reference/data.ipynb #10b61d85
 def commit_of(
@@ -416,6 +441,28 @@ def commit_of(
     return next((f for f in folders if re.fullmatch(r'[0-9a-f]{40}', f)), None)
 
 # %% ../nbs/reference/data.ipynb #a4aae511
+def _cached_folders(name):
+    "Folders of the cache with a commit of a data set, oldest first, and the configuration in each"
+    datasets = require('datasets', why='reading data sets')
+    owner, short = name.split('/')
+    snake_case = datasets.naming.camelcase_to_snakecase(short)
+    root = Path(datasets.config.HF_DATASETS_CACHE)/f'{owner}___{snake_case}'
+    infos = root.glob('*/*/*/dataset_info.json')
+    found = [p.parent for p in infos if re.fullmatch(r'[0-9a-f]{40}', p.parent.name)]
+    found.sort(key=lambda folder: folder.stat().st_mtime)
+    return {p: json.loads((p/'dataset_info.json').read_text('utf8'))['config_name'] for p in found}
+
+# %% ../nbs/reference/data.ipynb #18cf7eda
+def _read_cached(name, folder):
+    "The rows in a folder of the cache"
+    Cache = importlib.import_module('datasets.packaged_modules.cache.cache').Cache
+    short = name.split('/')[1]
+    config, version, commit = folder.parts[-3:]
+    return Cache(
+        dataset_name=short, repo_id=name, config_name=config, version=version, hash=commit
+    ).as_dataset()
+
+# %% ../nbs/reference/data.ipynb #6178dad5
 def hub_cached(
     name:str, # `owner/name` of a data set
     config:str|None,
@@ -423,25 +470,8 @@ def hub_cached(
     why:str, # Why the Hub is not asked, for the message
 ): # `datasets.DatasetDict`; `InputError` when that very commit is not in the cache
     "Read a data set as an earlier run cached it."
-    datasets = require('datasets', why='reading data sets')
-    Cache = importlib.import_module('datasets.packaged_modules.cache.cache').Cache
-    owner, short = name.split('/')
-    root = (
-        Path(datasets.config.HF_DATASETS_CACHE)
-        / f'{owner}___{datasets.naming.camelcase_to_snakecase(short)}'
-    )
-    found = sorted(
-        (
-            p.parent
-            for p in root.glob('*/*/*/dataset_info.json')
-            if re.fullmatch(r'[0-9a-f]{40}', p.parent.name)
-        ),
-        key=lambda p: p.stat().st_mtime,
-    )
-    configs = {
-        p: json.loads((p / 'dataset_info.json').read_text('utf8'))['config_name'] for p in found
-    }
-    known = [p for p in found if config in (None, configs[p])]
+    configs = _cached_folders(name)
+    known = [p for p in configs if config in (None, configs[p])]
     fit = [p for p in known if p.name.startswith(revision or '')]
     wanted = f"{name}{f' ({config})' if config else ''}{f' at {revision}' if revision else ''}"
     if not fit:
@@ -454,10 +484,7 @@ def hub_cached(
             f"{why}, and the cache has several configurations of {wanted}: set `config` to "
             f"one of {', '.join(sorted(set(configs.values())))}"
         )
-    config_id, version, commit = fit[-1].parts[-3:]
-    return Cache(
-        dataset_name=short, repo_id=name, config_name=config_id, version=version, hash=commit
-    ).as_dataset()
+    return _read_cached(name, fit[-1])
 
 # %% ../nbs/reference/data.ipynb #44d001ac
 def http_failure(
@@ -472,6 +499,7 @@ def http_failure(
             return e
         e = e.__cause__ or e.__context__
 
+# %% ../nbs/reference/data.ipynb #a9ebf898
 def unwritable(
     e:Exception, # Permission denied, read-only, not a folder, or something else
 )->InputError|None: # `None` when it is something else
@@ -484,6 +512,11 @@ def unwritable(
     )
 
 # %% ../nbs/reference/data.ipynb #ea730f1c
+def _cut_off(e):
+    "Did a download end before all of it was there?"
+    return type(e) is ConnectionError or 'should be of size' in str(e)
+
+# %% ../nbs/reference/data.ipynb #8d6f60ed
 def from_hub(
     name:str, # `owner/name`
     read, # Function without arguments that downloads
@@ -497,22 +530,15 @@ def from_hub(
         except OSError as e:
             failed = http_failure(e)
             if unwritable(e): raise unwritable(e) from None
-            if (
-                failed is None
-                and type(e) is not ConnectionError
-                and 'should be of size' not in str(e)
-            ):
-                raise
-            why = (
-                hub_error(failed, name, None, kind, wait)
-                if failed and 'Chunked' not in type(failed).__name__
-                else None
-            )
+            if failed is None and not _cut_off(e): raise
+            why = None
+            if failed and 'Chunked' not in type(failed).__name__:
+                why = hub_error(failed, name, None, kind, wait)
             if why and not isinstance(why, HubUnreachable): raise why from None
             if why or not left:
+                what = why or f'the connection to the Hub broke off {attempts} times'
                 raise InputError(
-                    f"{why or f'the connection to the Hub broke off {attempts} times'} while "
-                    f"{name} was read: run this again, it goes on where it stopped"
+                    f"{what} while {name} was read: run this again, it goes on where it stopped"
                 ) from None
 
 # %% ../nbs/reference/data.ipynb #89fb7be6
@@ -670,6 +696,7 @@ def _decode_list(values, table):
         "write names, or set `emotions: goemotions` (or vigoemotions) if it is an id of their 28 emotions"
     )
 
+# %% ../nbs/reference/data.ipynb #541c3726
 def _decode_text(value, table):
     "Label id of a cell of text"
     text = value.strip()
@@ -701,6 +728,7 @@ def decode_value(
 # %% ../nbs/reference/data.ipynb #17644651
 _TABLES = {'goemotions': GOEMOTIONS, 'vigoemotions': VIGOEMOTIONS}
 
+# %% ../nbs/reference/data.ipynb #3684e893
 def class_names(
     feature, # Of `Dataset.features`: a `ClassLabel`, a list of them, or anything else
     source:Source, # For the message
@@ -718,6 +746,7 @@ def class_names(
         )
     return list(names)
 
+# %% ../nbs/reference/data.ipynb #453bdedd
 def name_classes(
     value, # A number or a list of numbers
     names:list[str], # From `class_names`
@@ -760,6 +789,7 @@ def label_names(
     values = value if isinstance(value, list) else str('' if value is None else value).split(',')
     return [str(v).strip() for v in values if str(v).strip()]
 
+# %% ../nbs/reference/data.ipynb #d7cb5578
 def map_names(
     names:list[str], # From `label_names`
     mapping:dict[str,str|None], # See `Source`
@@ -779,6 +809,7 @@ def id_column(
     "The column that may hold comment ids."
     return source.id_column or ('id' if 'id' in columns else None)
 
+# %% ../nbs/reference/data.ipynb #902f45de
 def used_columns(
     rows, # `datasets.Dataset`
     source:Source,
@@ -794,6 +825,7 @@ def used_columns(
     for batch in rows.select_columns(names).iter(1000):
         for values in zip(*batch.values()): yield dict(zip(batch, values))
 
+# %% ../nbs/reference/data.ipynb #c9f36927
 def is_goemotions(
     rows, # `datasets.Dataset`
 )->bool:
@@ -826,6 +858,7 @@ def find_shared_ids(
             shared.add(id)
     return shared
 
+# %% ../nbs/reference/data.ipynb #9f27b21c
 def count_shared_ids(
     rows, # `datasets.Dataset`
     source:Source,
@@ -842,6 +875,26 @@ def count_shared_ids(
     return len(find_shared_ids((i, t) for i,t in pairs if isinstance(t, str)))
 
 # %% ../nbs/reference/data.ipynb #9a60f7b0
+def _decoder(rows, source):
+    "The `row_decoder` of these rows"
+    columns = rows.column_names
+    label_column = label_columns(columns, source)[0]
+    names = class_names(rows.features[label_column], source)
+    return row_decoder(columns, source, names, is_goemotions(rows))
+
+# %% ../nbs/reference/data.ipynb #c38fe3f5
+def _ratings(rows, source, split, decode):
+    "Number, row, text and label id of each row"
+    numbers = getattr(rows, 'numbers', None) or range(1, len(rows)+1)
+    for n,row in zip(numbers, used_columns(rows, source)):
+        try:
+            text = read_text(row[source.text_column])
+            label = decode(row)
+        except (ValueError, TypeError) as e:
+            raise InputError(f"row {n} of {source.source} ({split}): {e}") from None
+        yield n, row, text, label
+
+# %% ../nbs/reference/data.ipynb #1e970bea
 def decode_rows(
     rows, # `datasets.Dataset`
     source:Source, # `InputError` names row and value when a label or a text is not understood
@@ -849,19 +902,13 @@ def decode_rows(
 )->Examples: # One example per comment, its ratings as votes; with `targets: rows` one per rating
     "Decode labels, normalize texts and gather the ratings of each comment."
     columns = rows.column_names
-    label_column = label_columns(columns, source)[0]
-    names = class_names(rows.features[label_column], source)
-    decode = row_decoder(columns, source, names, is_goemotions(rows))
+    decode = _decoder(rows, source)
     out = Examples()
     out.shared_ids = count_shared_ids(rows, source)
     column = None if out.shared_ids else id_column(columns, source)
     rated = 'rater_id' in columns and source.targets != 'rows'
-    numbers = getattr(rows, 'numbers', None) or range(1, len(rows)+1)
     seen = {}
-    for n,row in zip(numbers, used_columns(rows, source)):
-        try: text, label = read_text(row[source.text_column]), decode(row)
-        except (ValueError, TypeError) as e:
-            raise InputError(f"row {n} of {source.source} ({split}): {e}") from None
+    for n,row,text,label in _ratings(rows, source, split, decode):
         if label is None:
             out.aside += 1
             continue
@@ -885,6 +932,7 @@ def is_unclear(
         and not decode_columns(row)
     )
 
+# %% ../nbs/reference/data.ipynb #93c6bd75
 def row_id(
     row:dict,
     column:str|None, # Where ids are
@@ -928,6 +976,7 @@ def majority(
         examples.language,
     )
 
+# %% ../nbs/reference/data.ipynb #0cb07d94
 def by_rating(
     examples:Examples,
 )->Examples: # One row per vote
@@ -1040,48 +1089,61 @@ def make_ids_unique(
     return (number_rows(examples) if useless else examples), said
 
 # %% ../nbs/reference/data.ipynb #e3c2707f
+def _evaluation_rows(source, token):
+    "Rows of validation and test comments that are published apart from the training rows"
+    where = source.evaluation_source
+    if not where:
+        return {}
+    path = Path(where).expanduser()
+    rows = load_local(path, source) if os.path.exists(path) else load_hub(source, where, token)
+    missing = [s for s in SPLITS[1:] if s not in rows]
+    if missing:
+        raise InputError(f"evaluation_source {where} has no {missing[0]} rows")
+    return {s: rows[s] for s in SPLITS[1:]}
+
+# %% ../nbs/reference/data.ipynb #6180beb2
 class DataModule:
     "The splits of one phase: `train`, `validation` and `test`, and what became of the rows."
     def __init__(self,
         source:Source,
         token:str|None=None, # Hub token, handed to the Hub's own library and kept nowhere
     ):
-        rows, held = load_rows(source, token), self._evaluation_rows(source, token)
-        self.source, self.commit = source, commit_of(next(iter(rows.values())))
-        rows |= held
-        self.columns = {s: r.column_names for s,r in rows.items()}
-        decoded = {s: decode_rows(r, source, s) for s,r in rows.items()}
-        # ratings per class
-        self.read = {s: counts_as_published(e, source) for s,e in decoded.items()}
-        self.unclear = sum(e.unclear for e in decoded.values()) # ratings without any emotion
-        self.aside = sum(e.aside for e in decoded.values()) # rows that the mapping leaves out
-        rated = any('rater_id' in c for c in self.columns.values())
-        decoded, self.ids = make_ids_unique(decoded, source, rated)
-        if not any(id_column(c, source) for c in self.columns.values()): self.ids = 'none'
-        self.loaded = split_examples(decoded, by_id=bool(source.id_column))
-        if not len(self.loaded['train']): raise InputError(f"{source.source} has no training rows")
-        self.splits, self.dropped = drop_leaks(self.loaded, repeats=source.targets=='rows')
-        if source.targets=='majority': self.splits = {s: majority(e) for s,e in self.splits.items()}
-        if not len(self.train):
-            raise InputError(
-                f"{source.source} has no training rows left after duplicates were removed"
-            )
-
-    @staticmethod
-    def _evaluation_rows(source, token):
-        "Rows of validation and test comments that are published apart from the training rows"
-        if not source.evaluation_source: return {}
-        path = Path(source.evaluation_source).expanduser()
-        rows = (
-            load_local(path, source)
-            if os.path.exists(path)
-            else load_hub(source, source.evaluation_source, token)
-        )
-        missing = [s for s in SPLITS[1:] if s not in rows]
-        if missing: raise InputError(f"evaluation_source {source.evaluation_source} has no {missing[0]} rows")
-        return {s: rows[s] for s in SPLITS[1:]}
+        self.source = source
+        self._split(self._read(token))
 
     train, validation, test = (property(lambda self, s=s: self.splits[s]) for s in SPLITS)
+
+# %% ../nbs/reference/data.ipynb #b9db48e9
+@patch
+def _read(self:DataModule, token):
+    "The examples as published, and what there was to count"
+    rows = load_rows(self.source, token)
+    self.commit = commit_of(next(iter(rows.values())))
+    rows |= _evaluation_rows(self.source, token)
+    self.columns = {s: r.column_names for s,r in rows.items()}
+    decoded = {s: decode_rows(r, self.source, s) for s,r in rows.items()}
+    # ratings per class
+    self.read = {s: counts_as_published(e, self.source) for s,e in decoded.items()}
+    self.unclear = sum(e.unclear for e in decoded.values()) # ratings without any emotion
+    self.aside = sum(e.aside for e in decoded.values()) # rows that the mapping leaves out
+    return decoded
+
+# %% ../nbs/reference/data.ipynb #d856295e
+@patch
+def _split(self:DataModule, decoded):
+    "Three splits without leaks, a comment in one of them"
+    source, columns = self.source, self.columns.values()
+    rated = any('rater_id' in c for c in columns)
+    decoded, self.ids = make_ids_unique(decoded, source, rated)
+    if not any(id_column(c, source) for c in columns): self.ids = 'none'
+    self.loaded = split_examples(decoded, by_id=bool(source.id_column))
+    if not len(self.loaded['train']): raise InputError(f"{source.source} has no training rows")
+    self.splits, self.dropped = drop_leaks(self.loaded, repeats=source.targets=='rows')
+    if source.targets=='majority': self.splits = {s: majority(e) for s,e in self.splits.items()}
+    if not len(self.train):
+        raise InputError(
+            f"{source.source} has no training rows left after duplicates were removed"
+        )
 
 # %% ../nbs/reference/data.ipynb #7c358bfc
 def counts_as_published(
@@ -1109,6 +1171,7 @@ def keep_out(self:DataModule,
     self.splits['train'] = self.train.keep(mask)
     self.dropped['train']['other_phase'] += mask.count(False)
 
+# %% ../nbs/reference/data.ipynb #aabcd854
 @patch
 def evaluation_keys(self:DataModule)->set[str]: # Keys of the validation and test texts
     "What no phase may train on."

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 import numpy as np
 from emotion_detection.data import (
-    SPLITS, DataModule, Examples, Source, class_counts, find_files, majority, missing_rows,
+    SPLITS, DataModule, Examples, class_counts, find_files, majority, missing_rows,
 )
 from .data_mapping import GOEMOTIONS, LABELS, language_name, OFFICIAL_COUNTS
 from .files import new_folder, require, write_json
@@ -44,6 +44,7 @@ def _counts_for(split, columns, source):
         return ('goemotions', 'raw') if split=='train' else None
     return ('goemotions', split) if {'text', 'labels', 'id'} <= set(columns) else None
 
+# %% ../nbs/reference/data_report.ipynb #2138dd5e
 def _is_raw_release(source):
     "Are these the three files of GoEmotions' raw release?"
     try:
@@ -80,26 +81,32 @@ def known_as(
     return known
 
 # %% ../nbs/reference/data_report.ipynb #eb8813f5
+_DATASETS = {'goemotions': 'GoEmotions', 'vigoemotions': 'ViGoEmotions'}
+
+def _in_words(counts, unit=''):
+    "The sum of counts, and the counts"
+    return f"{sum(counts):,}{unit} ({' / '.join(f'{c:,}' for c in counts)})"
+
+def _comparison(found, published, name):
+    "Whether the rows are as published, in words"
+    rows = _in_words(found, ' rows')
+    if found == published:
+        return f"{rows}, as published for {name}"
+    return (
+        f"{rows}, but {name} was published with {_in_words(published)}; it was changed since, or "
+        "part of it is missing"
+    )
+
+# %% ../nbs/reference/data_report.ipynb #2fef29c1
 def check_counts(
     dm:DataModule,
 )->list[dict]: # One dict per split that has published counts, with `equal` and a `message`
     "Compare the rows as they were read with the published counts."
     out = []
     for split,key in known_as(dm).items():
-        found, published = tuple(map(int, dm.read[split])), OFFICIAL_COUNTS[key]
-        rows = f"{sum(found):,} rows ({' / '.join(f'{c:,}' for c in found)})"
-        n = f"{sum(published):,} ({' / '.join(f'{c:,}' for c in published)})"
-        name = {'goemotions': 'GoEmotions', 'vigoemotions': 'ViGoEmotions'}[key[0]] + (
-            ' raw' if key[1] == 'raw' else ''
-        )
-        message = (
-            f"{split}: {rows}, as published for {name}"
-            if found == published
-            else (
-                f"{split}: {rows}, but {name} was published with {n}; it was changed since, or "
-                "part of it is missing"
-            )
-        )
+        found = tuple(map(int, dm.read[split]))
+        published = OFFICIAL_COUNTS[key]
+        name = _DATASETS[key[0]] + (' raw' if key[1] == 'raw' else '')
         out.append({
             'split': split,
             'dataset': name,
@@ -108,7 +115,7 @@ def check_counts(
             'counts': list(found),
             'published_counts': list(published),
             'equal': found == published,
-            'message': message,
+            'message': f'{split}: {_comparison(found, published, name)}',
         })
     return out
 
@@ -146,6 +153,7 @@ def token_lengths(
         int,
     )
 
+# %% ../nbs/reference/data_report.ipynb #fe78b005
 def quantiles(
     lengths, # Numbers, shape `(N,)`
 )->dict: # `p50`, `p90`, `p99`, `max`, each the length of one of the texts; `None` for none
@@ -159,6 +167,7 @@ def quantiles(
 # %% ../nbs/reference/data_report.ipynb #c07936f5
 def _by_label(counts): return {l: int(c) for l,c in zip(LABELS, counts)}
 
+# %% ../nbs/reference/data_report.ipynb #d098e29b
 def split_report(
     dm:DataModule,
     split:str, # One of `SPLITS`
@@ -200,7 +209,8 @@ def data_report(
     ]
     warnings = [f"{s.source} {c['message']}" for c in published if not c['equal']]
     warnings += [missing_rows(dm, split) for split in SPLITS if not len(dm.splits[split])]
-    facts = {k: getattr(s, k) for k in ('source', 'language', 'config', 'evaluation_source', 'revision')}
+    named = ('source', 'language', 'config', 'evaluation_source', 'revision')
+    facts = {k: getattr(s, k) for k in named}
     return facts | {
         'commit': dm.commit, 'targets': s.targets, 'license': s.license, 'splits': splits,
         'conflicts': len(set().union(*at_odds.values())), 'ids': dm.ids,
@@ -229,39 +239,61 @@ def report_table(
     return pd.DataFrame(rows).set_index(['language','split'])
 
 # %% ../nbs/reference/data_report.ipynb #71e53a74
+def _number(key):
+    "Cell of a count"
+    return lambda split: f"{split[key]:,}"
+
+def _share(key, label):
+    "Cell of the count of a label, and its share"
+    def cell(split):
+        counts = split[key]
+        return f"{counts[label]:,} {counts[label]/max(sum(counts.values()), 1):5.1%}"
+    return cell
+
+def _span(key):
+    "Cell of the quantiles of lengths, `-` where there are no texts"
+    def cell(split):
+        lengths = split[key]
+        if not lengths or lengths['max'] is None:
+            return '-'
+        return ' '.join(f'{lengths[q]}' for q in ('p50', 'p90', 'p99', 'max'))
+    return cell
+
+# %% ../nbs/reference/data_report.ipynb #7b63a9c4
+# Why a comment was dropped, in the words of the terminal report
+_REASONS = {
+    'empty': 'empty',
+    'duplicate': 'duplicate',
+    'leak': 'in a later split',
+    'other_phase': 'tested in the other phase',
+}
+
+def _comment_lines():
+    "Label and cell of the lines about rows and comments"
+    yield 'rows read', _number('rows')
+    yield from ((f'  {l}', _share('rows_per_class', l)) for l in LABELS)
+    yield 'comments read', _number('comments_read')
+    yield from ((f'  - {reason}', _number(key)) for key,reason in _REASONS.items())
+    yield 'comments kept', _number('comments')
+    yield from ((f'  {l}', _share('comments_per_class', l)) for l in LABELS)
+
+# %% ../nbs/reference/data_report.ipynb #e6e59337
+def _text_lines(splits):
+    "Label and cell of the lines about votes and lengths"
+    tokens = [s['tokens'] for s in splits if s['tokens']]
+    yield 'votes kept', _number('votes')
+    yield 'conflicting texts', _number('conflicts')
+    yield 'characters 50 90 99 100 %', _span('characters')
+    if tokens:
+        yield 'tokens 50 90 99 100 %', _span('tokens')
+    if any(t['cut'] is not None for t in tokens):
+        yield 'cut at the longest length', lambda split: f"{split['tokens']['cut']:,}"
+    yield 'fingerprint', lambda split: split['fingerprint'][:16]
+
 def _lines(r):
     "Label and the cells of the three splits, one line of the terminal report each"
-    def row(label, cell): return (label, [cell(s) for s in r['splits']])
-    def number(key): return lambda s: f"{s[key]:,}"
-    def span(key):
-        return lambda s: (
-            ' '.join(f'{s[key][q]}' for q in ('p50', 'p90', 'p99', 'max'))
-            if s[key] and s[key]['max'] is not None
-            else '-'
-        )
-    def share(key, label):
-        return lambda s: f"{s[key][label]:,} {s[key][label]/max(sum(s[key].values()), 1):5.1%}"
-    yield row('rows read', number('rows'))
-    yield from (row(f'  {l}', share('rows_per_class', l)) for l in LABELS)
-    yield row('comments read', number('comments_read'))
-    yield from (
-        row(f'  - {n}', number(k))
-        for k, n in (
-            ('empty', 'empty'),
-            ('duplicate', 'duplicate'),
-            ('leak', 'in a later split'),
-            ('other_phase', 'tested in the other phase'),
-        )
-    )
-    yield row('comments kept', number('comments'))
-    yield from (row(f'  {l}', share('comments_per_class', l)) for l in LABELS)
-    yield row('votes kept', number('votes'))
-    yield row('conflicting texts', number('conflicts'))
-    yield row('characters 50 90 99 100 %', span('characters'))
-    if any(s['tokens'] for s in r['splits']): yield row('tokens 50 90 99 100 %', span('tokens'))
-    if any(s['tokens'] and s['tokens']['cut'] is not None for s in r['splits']):
-        yield row('cut at the longest length', lambda s: f"{s['tokens']['cut']:,}")
-    yield row('fingerprint', lambda s: s['fingerprint'][:16])
+    for label,cell in (*_comment_lines(), *_text_lines(r['splits'])):
+        yield label, [cell(split) for split in r['splits']]
 
 # %% ../nbs/reference/data_report.ipynb #e89a2c85
 def _notes(r):
@@ -274,6 +306,7 @@ def _notes(r):
     yield from (('' if c['equal'] else 'WARNING: ') + c['message'] for c in r['published'])
     if not r['published']: yield 'no published counts are known for this source'
 
+# %% ../nbs/reference/data_report.ipynb #78c35d1e
 def report_text(
     *reports:dict, # From `data_report`
 )->str: # Lines of at most about 90 characters
@@ -298,69 +331,92 @@ def _names(codes):
     names = [language_name(c) for c in codes]
     return [n if names.count(n)==1 else f'{n} {i}' for i,n in enumerate(names, 1)]
 
+# %% ../nbs/reference/data_report.ipynb #59136aac
 def _finding(names, reports):
     "What the class balance shows, as a title"
-    shares = [
-        {
-            l: v / max(sum(r['splits'][0]['votes_per_class'].values()), 1)
-            for l, v in r['splits'][0]['votes_per_class'].items()
-        }
-        for r in reports
-    ]
-    rare = [
-        f'{min(s, key=s.get)} is rare in {n} ({min(s.values()):.0%})'
-        for n, s in zip(names, shares)
-        if min(s.values()) < 0.2
-    ]
-    return (
-        '; '
-        .join(rare)
-        .capitalize()
-        .replace('english', 'English')
-        .replace('vietnamese', 'Vietnamese')
-        if rare
-        else 'No label is rare'
-    )
+    rare = []
+    for name,report in zip(names, reports):
+        votes = report['splits'][0]['votes_per_class']
+        label = min(votes, key=votes.get)
+        share = votes[label] / max(sum(votes.values()), 1)
+        if share < 0.2:
+            rare.append(f'{label} is rare in {name} ({share:.0%})')
+    if not rare:
+        return 'No label is rare'
+    title = '; '.join(rare).capitalize()
+    return title.replace('english', 'English').replace('vietnamese', 'Vietnamese')
 
 # %% ../nbs/reference/data_report.ipynb #21226a81
+def _class_bars(names, reports):
+    "Names and counts of the bars: the training split of each phase before and after cleaning"
+    steps = {'as read': 'rows_per_class', 'after cleaning': 'votes_per_class'}
+    return {
+        f'{name}, {step}': np.array(list(report['splits'][0][key].values()))
+        for name,report in zip(names, reports)
+        for step,key in steps.items()
+    }
+
+# %% ../nbs/reference/data_report.ipynb #65404646
+def _stack_shares(ax, bars):
+    "A bar of label shares in percent for each array of counts"
+    left = np.zeros(len(bars))
+    for i,(label,color) in enumerate(zip(LABELS, _COLORS)):
+        share = np.array([100*c[i]/max(c.sum(), 1) for c in bars])
+        drawn = ax.barh(
+            range(len(bars)), share, left=left, color=color, edgecolor='white', label=label
+        )
+        left += share
+        numbers = [f'{s:.0f}' for s in share]
+        ink = 'white' if i < 2 else 'black'
+        ax.bar_label(drawn, numbers, label_type='center', fontsize=9, color=ink)
+
+# %% ../nbs/reference/data_report.ipynb #9111e279
 def plot_balance(
     *reports:dict, # From `data_report`, one per phase
 ): # `matplotlib` figure
     "Class shares of the training split, before and after cleaning."
     plt = require('matplotlib.pyplot', why='a picture')
     names = _names([r['language'] for r in reports])
-    bars = [
-        (f'{n}, {step}', np.array(list(r['splits'][0][key].values())))
-        for n, r in zip(names, reports)
-        for step, key in (('as read', 'rows_per_class'), ('after cleaning', 'votes_per_class'))
-    ]
+    bars = _class_bars(names, reports)
     fig,ax = plt.subplots(figsize=(7, .7+.5*len(bars)), layout='constrained')
-    left = np.zeros(len(bars))
-    for i,(label,color) in enumerate(zip(LABELS, _COLORS)):
-        share = np.array([100*c[i]/max(c.sum(), 1) for _,c in bars])
-        drawn = ax.barh(
-            range(len(bars)), share, left=left, color=color, edgecolor='white', label=label
-        )
-        left += share
-        ax.bar_label(
-            drawn,
-            [f'{s:.0f}' for s in share],
-            label_type='center',
-            fontsize=9,
-            color='white' if i < 2 else 'black',
-        )
-    ax.set_yticks(range(len(bars)), [f'{n}\n{c.sum():,} ratings' for n,c in bars])
+    _stack_shares(ax, list(bars.values()))
+    ax.set_yticks(range(len(bars)), [f'{n}\n{c.sum():,} ratings' for n,c in bars.items()])
     ax.invert_yaxis()
     ax.spines[['top','right','left']].set_visible(False)
-    ax.set(
-        xlabel='share of ratings in the training split (%)',
-        title=_finding(names, reports),
-        xlim=(0, 100),
-    )
+    xlabel = 'share of ratings in the training split (%)'
+    ax.set(xlabel=xlabel, title=_finding(names, reports), xlim=(0, 100))
     fig.legend(*ax.get_legend_handles_labels(), ncols=4, loc='outside lower center', frameon=False)
     return fig
 
 # %% ../nbs/reference/data_report.ipynb #b997a1de
+def _lengths(dm, tokenizer):
+    "Lengths of all comments, in tokens or, without a tokenizer, in characters"
+    texts = [t for s in SPLITS for t in dm.splits[s].text]
+    if tokenizer is None:
+        return np.array([len(t) for t in texts], int)
+    return token_lengths(texts, tokenizer)
+
+def _length_bins(longest):
+    "Borders of the steps up to somewhat more than `longest`, and of one for all longer texts"
+    bins = np.unique(np.linspace(0, 1.15*longest, 31).astype(int))
+    return np.append(bins, bins[-1]+max(1, bins[-1]//30))
+
+# %% ../nbs/reference/data_report.ipynb #f72af6d9
+def _draw_lengths(ax, measured, bins):
+    "A line of steps for each array of lengths"
+    for (name,lengths),color,style in zip(measured.items(), _COLORS, ('-','--',':','-.')):
+        counts = np.histogram(np.minimum(lengths, bins[-1] - 1), bins)[0]
+        half = quantiles(lengths)['p50']
+        ax.stairs(
+            100 * counts / max(len(lengths), 1),
+            bins,
+            color=color,
+            ls=style,
+            lw=2,
+            label=f'{name} (half at most {half})',
+        )
+
+# %% ../nbs/reference/data_report.ipynb #5ed0dcd2
 def plot_lengths(
     *dms:DataModule,
     tokenizer=None, # Without one, lengths are in characters
@@ -369,27 +425,12 @@ def plot_lengths(
     "Histogram of the lengths of all comments, one line per language."
     plt = require('matplotlib.pyplot', why='a picture')
     unit = 'characters' if tokenizer is None else 'tokens'
-    def lengths(dm):
-        texts = [t for s in SPLITS for t in dm.splits[s].text]
-        return (
-            np.array([len(t) for t in texts], int)
-            if tokenizer is None
-            else token_lengths(texts, tokenizer)
-        )
-    measured = list(zip(_names([dm.source.language for dm in dms]), map(lengths, dms)))
-    longest = max(quantiles(l)['p99'] or 1 for _,l in measured)
-    bins = np.unique(np.linspace(0, 1.15*longest, 31).astype(int))
-    bins = np.append(bins, bins[-1]+max(1, bins[-1]//30))
+    names = _names([dm.source.language for dm in dms])
+    measured = {name: _lengths(dm, tokenizer) for name,dm in zip(names, dms)}
+    longest = max(quantiles(lengths)['p99'] or 1 for lengths in measured.values())
+    bins = _length_bins(longest)
     fig,ax = plt.subplots(figsize=(6.5, 2.8), layout='constrained')
-    for (name,l),color,style in zip(measured, _COLORS, ('-','--',':','-.')):
-        ax.stairs(
-            100 * np.histogram(np.minimum(l, bins[-1] - 1), bins)[0] / max(len(l), 1),
-            bins,
-            color=color,
-            ls=style,
-            lw=2,
-            label=f"{name} (half at most {quantiles(l)['p50']})",
-        )
+    _draw_lengths(ax, measured, bins)
     if max_length and unit=='tokens' and max_length < bins[-1]:
         ax.axvline(max_length, color='gray', lw=1)
         ax.text(max_length, 0, f' cut at {max_length}', color='gray', fontsize=8, va='bottom')

@@ -27,7 +27,7 @@ VOTES = [f'votes_{label}' for label in LABELS]
 def rating_votes(
     *data:DataModule,
 )->dict[tuple[str,str],list[float]]: # Comment id and text key to ratings per class
-    "The ratings of all comments that two raters or more have judged, in whichever split they were read."
+    "The ratings of all comments that two raters or more have judged, in whichever split."
     return {
         (i, k): v
         for dm in data
@@ -37,6 +37,34 @@ def rating_votes(
     }
 
 # %% ../nbs/reference/errors.ipynb #9caaf1e4
+def _answers_to(predictor, texts):
+    "Class ids and probabilities, one answer for each text"
+    preds, probs = read_answers(predictor(texts))
+    if len(preds) != len(texts):
+        raise InputError(f"the predictor gave {len(preds)} answers for {len(texts)} texts")
+    return preds, probs
+
+# %% ../nbs/reference/errors.ipynb #e1300a50
+def _evaluate_part(predictor, dm, split, ratings):
+    "The rows of one data set"
+    part = dm.splits[split]
+    if not len(part): raise InputError(f"{dm.source.source} has no {split} texts")
+    preds, probs = _answers_to(predictor, part.text)
+    known = rating_votes(dm, *ratings)
+    votes = [known.get(key, own) for key,own in zip(zip(part.id, part.keys), part.votes)]
+    about = {
+        'language': part.language,
+        'source': local_name(dm.source.source),
+        'license': license_of(dm.source),
+        'text': part.text,
+        'label': np.array(majority(part).votes).argmax(1),
+        'pred': preds,
+    }
+    return pd.DataFrame(
+        about | dict(zip(LABELS, probs.T)) | dict(zip(VOTES, np.array(votes, float).T))
+    )
+
+# %% ../nbs/reference/errors.ipynb #95f7394a
 def evaluate_model(
     # `EmotionPredictor`, or any callable from a list of texts to answers, see `read_answers`
     predictor:Callable,
@@ -46,31 +74,8 @@ def evaluate_model(
     ratings:tuple|list=(),
 )->pd.DataFrame: # A row per text: `language`, `source`, `license`, `text`, `label`, `pred` (class ids), a probability per label (`nan` where there is none), `votes_<label>`; `InputError` when a split is empty
     "Predict a split of each data set."
-    frames = []
-    for dm in data:
-        part, known = dm.splits[split], rating_votes(dm, *ratings)
-        if not len(part): raise InputError(f"{dm.source.source} has no {split} texts")
-        preds, probs = read_answers(predictor(part.text))
-        if len(preds) != len(part):
-            raise InputError(f"the predictor gave {len(preds)} answers for {len(part)} texts")
-        votes = np.array(
-            [known.get(k, v) for k, v in zip(zip(part.id, part.keys), part.votes)], float
-        )
-        about = {
-            'language': part.language,
-            'source': local_name(dm.source.source),
-            'license': license_of(dm.source),
-            'text': part.text,
-        }
-        frames.append(
-            pd.DataFrame(
-                about
-                | {'label': np.array(majority(part).votes).argmax(1), 'pred': preds}
-                | dict(zip(LABELS, probs.T))
-                | dict(zip(VOTES, votes.T))
-            )
-        )
-    return pd.concat(frames, ignore_index=True)
+    parts = [_evaluate_part(predictor, dm, split, ratings) for dm in data]
+    return pd.concat(parts, ignore_index=True)
 
 # %% ../nbs/reference/errors.ipynb #bb1cf2b8
 def class_tables(
@@ -94,12 +99,9 @@ def plot_confusions(
     )
     for ax,(lang,r) in zip(axes[0], languages):
         worst = confused_pairs(r).iloc[:1]
-        finding = (
-            f": {worst['label'].iloc[0]} taken for {worst['pred'].iloc[0]}"
-            if len(worst)
-            else ': no mistake'
-        )
-        plot_confusion(r['label'], r['pred'], language_name(lang) + finding, ax)
+        finding = 'no mistake'
+        if len(worst): finding = f"{worst['label'].iloc[0]} taken for {worst['pred'].iloc[0]}"
+        plot_confusion(r['label'], r['pred'], f'{language_name(lang)}: {finding}', ax)
         ax.title.set_fontsize(10)
     if model: fig.suptitle(model, fontsize=10)
     return fig
@@ -110,9 +112,9 @@ def confused_pairs(
 )->pd.DataFrame: # One row per language and pair of labels, commonest first: `language`, `label`, `pred`, `texts`, `share` (of the true label's texts), `confidence` (mean probability of the wrong answer)
     "Which labels are taken for which."
     wrong = results[results['label'] != results['pred']]
-    confidence = (
-        wrong[list(LABELS)].to_numpy()[np.arange(len(wrong)), wrong['pred']] if len(wrong) else []
-    )
+    confidence = []
+    if len(wrong):
+        confidence = wrong[list(LABELS)].to_numpy()[np.arange(len(wrong)), wrong['pred']]
     total = results.groupby(['language','label']).size()
     pairs = (
         wrong
@@ -127,9 +129,8 @@ def confused_pairs(
     named = pairs.assign(
         label=[LABELS[i] for i in pairs['label']], pred=[LABELS[i] for i in pairs['pred']]
     )
-    return named.sort_values(['texts', 'language'], ascending=[False, True], ignore_index=True)[
-        ['language', 'label', 'pred', 'texts', 'share', 'confidence']
-    ]
+    named = named[['language', 'label', 'pred', 'texts', 'share', 'confidence']]
+    return named.sort_values(['texts', 'language'], ascending=[False, True], ignore_index=True)
 
 # %% ../nbs/reference/errors.ipynb #c71f5b17
 def ece_by_chance(
@@ -156,23 +157,38 @@ def reliability(
         confidence = r[list(LABELS)].max(axis=1).to_numpy()
         right = (r['label']==r['pred']).to_numpy()
         bin_of = np.minimum((confidence*bins).astype(int), bins-1)
-        rows |= {
-            (lang, b): (m.sum(), confidence[m].mean(), *proportion(right[m]))
-            for b in range(bins)
-            if (m := bin_of == b).sum() >= min_texts
-        }
-    return (
-        pd
-        .DataFrame(rows, index=['texts', 'confidence', 'accuracy', 'low', 'high'])
-        .T.rename_axis(['language', 'bin'])
-        .astype({'texts': int})
-    )
+        for b in range(bins):
+            m = bin_of == b
+            if m.sum() < min_texts: continue
+            rows[lang, b] = m.sum(), confidence[m].mean(), *proportion(right[m])
+    table = pd.DataFrame(rows, index=['texts', 'confidence', 'accuracy', 'low', 'high']).T
+    return table.rename_axis(['language', 'bin']).astype({'texts': int})
 
 # %% ../nbs/reference/errors.ipynb #be9d5bbf
 # Colors that stay apart in grayscale, markers and lines for who sees none
 LOOK = (('#264653', 'o-'), ('#c8553d', 's--'), ('#7a7a7a', '^:'))
 
 # %% ../nbs/reference/errors.ipynb #fb1f609b
+def _plot_bins(ax, r, language, color, style):
+    "Accuracy against confidence in one language, with intervals"
+    ax.errorbar(
+        r['confidence'],
+        r['accuracy'],
+        yerr=[r['accuracy'] - r['low'], r['high'] - r['accuracy']],
+        fmt=style,
+        color=color,
+        ms=4,
+        lw=1.2,
+        capsize=2,
+        label=f"{language} ({r['texts'].sum():,} texts)",
+    )
+
+def _too_sure(r, language):
+    "How far confidence is from accuracy in one language, in words"
+    gap = np.average(r['confidence']-r['accuracy'], weights=r['texts'])
+    return f"{100*abs(gap):.0f} points too {'sure' if gap > 0 else 'modest'} in {language}"
+
+# %% ../nbs/reference/errors.ipynb #6ac4bc09
 def plot_reliability(
     results:pd.DataFrame, # From `evaluate_model`
     model:str='', # Name, for the title
@@ -182,22 +198,8 @@ def plot_reliability(
     ax.plot([0,1], [0,1], color='#999999', lw=1)
     findings = []
     for (lang,r),(color,style) in zip(reliability(results).groupby('language'), LOOK*4):
-        ax.errorbar(
-            r['confidence'],
-            r['accuracy'],
-            yerr=[r['accuracy'] - r['low'], r['high'] - r['accuracy']],
-            fmt=style,
-            color=color,
-            ms=4,
-            lw=1.2,
-            capsize=2,
-            label=f"{language_name(lang)} ({r['texts'].sum():,} texts)",
-        )
-        gap = np.average(r['confidence']-r['accuracy'], weights=r['texts'])
-        findings.append(
-            f"{100 * abs(gap):.0f} points too {'sure' if gap > 0 else 'modest'} in "
-            f"{language_name(lang)}"
-        )
+        _plot_bins(ax, r, language_name(lang), color, style)
+        findings.append(_too_sure(r, language_name(lang)))
     ax.set(
         xlabel='confidence of the answer',
         ylabel='share of them that is right',
@@ -216,6 +218,7 @@ def margins(results:pd.DataFrame)->np.ndarray: # Shape `(N,)`, in [0, 1]
     ordered = np.sort(results[list(LABELS)].to_numpy(), 1)
     return ordered[:,-1] - ordered[:,-2]
 
+# %% ../nbs/reference/errors.ipynb #04184319
 def flips(
     before:pd.DataFrame, # From `evaluate_model`
     after:pd.DataFrame, # The same texts, another model
@@ -237,6 +240,13 @@ def flips(
     })
 
 # %% ../nbs/reference/errors.ipynb #4a8187eb
+def _flips_title(step, changed, margin):
+    "How many labels change, and of how sure a model"
+    if not changed.any(): return f'{step}: no label changes'
+    finding = f'half of these had a margin below {np.median(margin[changed]):.2g}'
+    return f'{step}: {changed.sum()} of {len(margin):,} labels change; {finding}'
+
+# %% ../nbs/reference/errors.ipynb #7912c4fb
 def plot_flips(
     before:pd.DataFrame, # From `evaluate_model`
     after:pd.DataFrame, # The same texts, another model
@@ -244,22 +254,18 @@ def plot_flips(
     bins:int=10,
 ): # `matplotlib` axes
     "Share of texts that flip, by how sure the model was."
-    changed, confidence = (before['pred'] != after['pred']).to_numpy(), margins(before)
+    changed = (before['pred'] != after['pred']).to_numpy()
+    margin = margins(before)
     edges = np.linspace(0, 1, bins+1)
-    bin_of = np.minimum((confidence*bins).astype(int), bins-1)
+    bin_of = np.minimum((margin*bins).astype(int), bins-1)
     share = [100*changed[bin_of==b].mean() if (bin_of==b).any() else 0 for b in range(bins)]
     ax = plt.subplots(figsize=(5.4,2.9), layout='constrained')[1]
     ax.bar(edges[:-1], share, width=1/bins, align='edge', color='#c8553d', edgecolor='white')
-    finding = (
-        f"half of these had a margin below {np.median(confidence[changed]):.2g}" if changed.any() else ''
-    )
     ax.set(
         xlabel='margin before: largest probability less the second',
         ylabel='labels changed (%)',
         xlim=(0, 1),
-        title=f'{step}: {changed.sum()} of {len(confidence):,} labels change; {finding}'
-        if changed.any()
-        else f'{step}: no label changes',
+        title=_flips_title(step, changed, margin),
     )
     ax.title.set_fontsize(9)
     ax.spines[['top','right']].set_visible(False)
@@ -270,41 +276,38 @@ def plot_flips(
 UNITED = ('all agree', 'a majority', 'divided')
 
 # %% ../nbs/reference/errors.ipynb #bf90532c
+def _united(results):
+    "How united the raters of each text were, of `UNITED`; empty where single ratings are not known"
+    votes = results[VOTES].to_numpy()
+    rated = votes.sum(1) >= 2
+    share = np.divide(votes.max(1), votes.sum(1), where=rated, out=np.zeros(len(votes)))
+    names = np.select([~rated, share == 1, share > .5], ['', *UNITED[:2]], UNITED[2])
+    return pd.Series(names, index=results.index)
+
+def _agreement_row(r, min_texts):
+    "Texts, accuracy and its interval, mean confidence and a note"
+    if len(r) < min_texts: return len(r), *[np.nan]*4, 'too small'
+    confidence = r[list(LABELS)].max(axis=1).mean()
+    return len(r), *proportion(r['label'] == r['pred']), confidence, ''
+
+# %% ../nbs/reference/errors.ipynb #cb0ea4d1
 def by_agreement(
     results:pd.DataFrame, # From `evaluate_model`
     min_texts:int=30, # For a score
 )->pd.DataFrame: # Index `(language, raters)`; `texts`, `accuracy`, `low`, `high`, `confidence` (mean probability of the answer), `note`; empty where single ratings are not known
     "Accuracy by how united the raters were."
-    votes = results[VOTES].to_numpy()
-    rated = votes.sum(1) >= 2
-    share = np.divide(votes.max(1), votes.sum(1), where=rated, out=np.zeros(len(votes)))
-    group = pd.Series(
-        np.select([~rated, share == 1, share > 0.5], ['', *UNITED[:2]], UNITED[2]),
-        index=results.index,
-    )
-    rows = {
-        (lang, g): (
-            len(r),
-            *proportion(r['label'] == r['pred']),
-            r[list(LABELS)].max(axis=1).mean(),
-            '',
-        )
-        if len(r) >= min_texts
-        else (len(r), *[np.nan] * 4, 'too small')
-        for g in UNITED
-        for lang, r in results[group == g].groupby('language')
-    }
+    group = _united(results)
+    rows = {}
+    for united in UNITED:
+        for lang,r in results[group == united].groupby('language'):
+            rows[lang, united] = _agreement_row(r, min_texts)
     columns = ['texts','accuracy','low','high','confidence','note']
     index = ['language','raters']
     if not rows:
         return pd.DataFrame(columns=columns, index=pd.MultiIndex.from_arrays([[],[]], names=index))
-    return (
-        pd
-        .DataFrame(rows, index=columns)
-        .T.rename_axis(index)
-        .astype({'texts': int} | dict.fromkeys(columns[1:5], float))
-        .sort_index(level=0, sort_remaining=False)
-    )
+    numbers = {'texts': int} | dict.fromkeys(columns[1:5], float)
+    table = pd.DataFrame(rows, index=columns).T.rename_axis(index).astype(numbers)
+    return table.sort_index(level=0, sort_remaining=False)
 
 # %% ../nbs/reference/errors.ipynb #90f59f41
 def confident_mistakes(
@@ -318,12 +321,9 @@ def confident_mistakes(
         label=[LABELS[i] for i in wrong['label']],
         pred=[LABELS[i] for i in wrong['pred']],
     ).dropna(subset='confidence')
-    return (
-        wrong
-        .sort_values('confidence', ascending=False, kind='stable')
-        .groupby('language')
-        .head(n)
-        .sort_values(['language', 'confidence'], ascending=[True, False], ignore_index=True)[
-            ['language', 'text', 'label', 'pred', 'confidence', 'license']
-        ]
+    worst = wrong.sort_values('confidence', ascending=False, kind='stable')
+    worst = worst.groupby('language').head(n)
+    worst = worst[['language', 'text', 'label', 'pred', 'confidence', 'license']]
+    return worst.sort_values(
+        ['language', 'confidence'], ascending=[True, False], ignore_index=True
     )

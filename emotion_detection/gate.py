@@ -33,6 +33,7 @@ def say(
     "A line on stderr, above a bar."
     tqdm.write(f'quantize: {message}', file=sys.stderr)
 
+# %% ../nbs/reference/gate.ipynb #52e9d042
 def progress(
     items:Iterable,
     desc:str|None, # What is done; `None`: nothing is shown
@@ -125,8 +126,8 @@ def _all_texts(figures, needed):
     changed = sum(f['changed'] for f in figures.values())
     if changed > 1 and 1 - changed/texts < needed:
         return (
-            f"INT8 agrees with FP32 on {100*(1 - changed/texts):.2f} % of the {texts:,} validation texts "
-            f"and {100*needed:.4g} % are needed"
+            f"INT8 agrees with FP32 on {100*(1 - changed/texts):.2f} % of the {texts:,} "
+            f"validation texts and {100*needed:.4g} % are needed"
         )
 
 # %% ../nbs/reference/gate.ipynb #a4332c3b
@@ -140,13 +141,14 @@ def gate_failure(
     for language, f in figures.items():
         if _disagrees(f, needed):
             return (
-                f"INT8 agrees with FP32 on {100*f['agreement']:.2f} % of the {f['texts']:,} {language} "
-                f"validation texts, fewer than chance explains at {100*needed:.4g} %"
+                f"INT8 agrees with FP32 on {100*f['agreement']:.2f} % of the {f['texts']:,} "
+                f"{language} validation texts, fewer than chance explains at {100*needed:.4g} %"
             )
         if f['f1_drop'] > options.max_f1_drop and f['f1_drop_low'] > 0:
             return (
-                f"INT8 loses {100*f['f1_drop']:.2f} points of {f1_name(f['f1_classes'])} on the {language} "
-                f"validation texts, more than chance explains, and at most {100*options.max_f1_drop:.3g} may be lost"
+                f"INT8 loses {100*f['f1_drop']:.2f} points of {f1_name(f['f1_classes'])} on the "
+                f"{language} validation texts, more than chance explains, and at most "
+                f"{100*options.max_f1_drop:.3g} may be lost"
             )
     return None
 
@@ -189,13 +191,9 @@ def folder_tokenizer(
     settings = read_json(Path(folder)/'config.json').get('emotion_detection', {})
     return open_tokenizer(folder, settings.get('max_length', 128))
 
-def open_gate(
-    onnx_dir:str|os.PathLike, # FP32 ONNX folder
-    # One or more data sets, languages may repeat; `InputError` when there are no validation texts
-    data:tuple[DataModule,...],
-    options:QuantizationSection,
-)->Gate:
-    "Ask FP32 about the validation texts."
+# %% ../nbs/reference/gate.ipynb #d4c92674
+def _check_data(data):
+    "Are there validation texts, in each data set?"
     if not data:
         raise InputError(
             "INT8 is only kept if it answers as FP32 does, which takes labeled texts: give "
@@ -204,6 +202,16 @@ def open_gate(
     lacking = [dm.source.source for dm in data if not len(dm.validation)]
     if lacking:
         raise InputError(f"{lacking[0]} has no validation texts to compare INT8 and FP32 on")
+
+# %% ../nbs/reference/gate.ipynb #0d17018b
+def open_gate(
+    onnx_dir:str|os.PathLike, # FP32 ONNX folder
+    # One or more data sets, languages may repeat; `InputError` when there are no validation texts
+    data:tuple[DataModule,...],
+    options:QuantizationSection,
+)->Gate:
+    "Ask FP32 about the validation texts."
+    _check_data(data)
     tokenizer = folder_tokenizer(onnx_dir)
     probs = graph_probs(find_onnx(onnx_dir))
     validation = {}

@@ -21,10 +21,8 @@ def bootstrap_sums(
 )->np.ndarray: # Shape `(resamples, M)`
     "Sums over test sets drawn from this one with replacement."
     distinct, counts = np.unique(rows, axis=0, return_counts=True)
-    return (
-        np.random.default_rng(seed).multinomial(len(rows), counts / len(rows), size=resamples)
-        @ distinct
-    )
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(len(rows), counts/len(rows), size=resamples) @ distinct
 
 # %% ../nbs/reference/intervals.ipynb #45170107
 def confusion_rows(
@@ -42,17 +40,38 @@ def _interval(draws, level):
     return np.nanquantile(draws, [(1-level)/2, (1+level)/2], axis=0)
 
 def _named_scores(confusions):
-    "`emotion_scores`' names for confusion matrices of languages, each of shape `(R, K*K)`; the key `None` stands for all texts"
+    "Scores of languages' confusion matrices `(R, K*K)`, named as `emotion_scores` names them"
     square = (-1, len(LABELS), len(LABELS))
     by = {lang: scores_from(c.reshape(square)) for lang,c in confusions.items()}
     every = scores_from(sum(confusions.values()).reshape(square))
     out = {k: every[k] for k in _SCORES}
-    if None in by: return out
+    if None in by: return out  # all texts, whatever their language
     for lang,s in by.items():
         out |= {f'{k}_{lang}': s[k] for k in _SCORES}
     return out | {'macro_f1': np.mean([s['macro_f1'] for s in by.values()], axis=0)}
 
 # %% ../nbs/reference/intervals.ipynb #37fdfc29
+def _check_lengths(labels, sets):
+    "One prediction for each label, of each model"
+    if any(labels.shape != preds.shape for preds in sets):
+        raise ValueError(
+            f"{len(labels)} labels for {', '.join(str(len(p)) for p in sets)} predictions"
+        )
+
+def _masks(languages, count):
+    "Which texts are in which language; without languages the key `None` stands for all"
+    if languages is None: return {None: np.ones(count, bool)}
+    return {lang: np.asarray(languages) == lang for lang in sorted(set(languages))}
+
+def _scores_or_differences(sums, two_models):
+    "Scores by language from sums `(R, K*K)`; of two models side by side, the differences"
+    size = len(LABELS)**2
+    first = _named_scores({lang: both[:, :size] for lang,both in sums.items()})
+    if not two_models: return first
+    second = _named_scores({lang: both[:, size:] for lang,both in sums.items()})
+    return {name: score - second[name] for name,score in first.items()}
+
+# %% ../nbs/reference/intervals.ipynb #7057df65
 def score_intervals(
     labels, # True class ids, shape `(N,)`
     preds, # Predicted class ids, shape `(N,)`
@@ -66,33 +85,16 @@ def score_intervals(
     "`emotion_scores` with bootstrap intervals, or the differences of two models' scores."
     labels = np.asarray(labels)
     sets = [np.asarray(p) for p in (preds, against) if p is not None]
-    if any(labels.shape != p.shape for p in sets):
-        raise ValueError(
-            f"{len(labels)} labels for {', '.join(str(len(p)) for p in sets)} predictions"
-        )
-    groups = (
-        {None: np.ones(len(labels), bool)}
-        if languages is None
-        else {l: np.asarray(languages) == l for l in sorted(set(languages))}
-    )
-    rows = {l: np.hstack([confusion_rows(labels[m], p[m]) for p in sets]) for l,m in groups.items()}
-    sums = {
-        'value': {l: r.sum(0, keepdims=True) for l, r in rows.items()},
-        'drawn': {
-            l: bootstrap_sums(r, resamples, [seed, i]) for i, (l, r) in enumerate(rows.items())
-        },
-    }
-    def scores(which, part):
-        return _named_scores({
-            l: s[:, part * len(LABELS) ** 2 : (part + 1) * len(LABELS) ** 2]
-            for l, s in sums[which].items()
-        })
-    def difference(which):
-        first = scores(which, 0)
-        return first if against is None else {k: v - scores(which, 1)[k] for k,v in first.items()}
-    drawn = difference('drawn')
+    _check_lengths(labels, sets)
+    found, drawn = {}, {}
+    for i,(lang,mask) in enumerate(_masks(languages, len(labels)).items()):
+        rows = np.hstack([confusion_rows(labels[mask], p[mask]) for p in sets])
+        found[lang] = rows.sum(0, keepdims=True)
+        drawn[lang] = bootstrap_sums(rows, resamples, [seed, i])
+    values = _scores_or_differences(found, against is not None)
+    draws = _scores_or_differences(drawn, against is not None)
     return pd.DataFrame(
-        {k: [v[0], *_interval(drawn[k], level)] for k, v in difference('value').items()},
+        {name: [value[0], *_interval(draws[name], level)] for name,value in values.items()},
         index=['value', 'low', 'high'],
     ).T
 
@@ -118,6 +120,7 @@ def class_intervals(
         columns |= {f'{k}_low': bounds[0], f'{k}_high': bounds[1]}
     return pd.DataFrame(columns, index=pd.Index(LABELS, name='label'))
 
+# %% ../nbs/reference/intervals.ipynb #256f3fb6
 def _class_scores(confusions):
     "Scores per label, shape `(R, K)`; recall and F1 are not defined where the label does not occur"
     scores, support = scores_from(confusions), confusions.sum(-1)
@@ -138,6 +141,7 @@ def wilson(
     high = (center+spread)/(1 + z*z/n)
     return float(max(0., low)), float(min(1., high))
 
+# %% ../nbs/reference/intervals.ipynb #594e5834
 def proportion(
     hits, # Of each text: was it right? Shape `(N,)`
     level:float=.95,

@@ -28,6 +28,7 @@ def confusion_counts(
             raise ValueError(f"{name} {strange[0]} is no class id; they go from 0 to {K-1}")
     return np.bincount(labels*K + preds, minlength=K*K).reshape(K, K)
 
+# %% ../nbs/reference/metrics.ipynb #89440538
 def scores_from(
     confusion:np.ndarray, # Counts or weights, true label by predicted label, shape `(…, K, K)`
 )->dict[str,np.ndarray]: # `accuracy`, `macro_f1`, `f1_classes`: shape `(…)`; `precision`, `recall`, `f1`: `(…, K)`
@@ -69,6 +70,7 @@ def emotion_scores(
     scores['macro_f1'] = float(np.mean([own['macro_f1'] for own in per_language.values()]))
     return scores
 
+# %% ../nbs/reference/metrics.ipynb #6e30d601
 def _three_scores(confusion):
     "Accuracy, macro-F1 and the number of its labels, as Python's numbers"
     scores = scores_from(confusion)
@@ -115,6 +117,20 @@ def class_table(
     return table
 
 # %% ../nbs/reference/metrics.ipynb #5e0a0086
+def _write_cells(ax, share, counts):
+    "Percent and count in every cell of a matrix"
+    for (i,j),s in np.ndenumerate(share):
+        ax.text(
+            j,
+            i,
+            f'{s:.0f} %\n{counts[i, j]}',
+            ha='center',
+            va='center',
+            fontsize=8,
+            color='white' if s > 55 else 'black',
+        )
+
+# %% ../nbs/reference/metrics.ipynb #257f157b
 def plot_confusion(
     labels, # True class ids, shape `(N,)`
     preds, # Predicted class ids, shape `(N,)`
@@ -127,16 +143,7 @@ def plot_confusion(
     counts = confusion_matrix(labels, preds, labels=range(len(LABELS)))
     share = 100*counts/np.maximum(counts.sum(1, keepdims=True), 1)
     ax.imshow(share, cmap='Blues', vmin=0, vmax=100)
-    for (i,j),s in np.ndenumerate(share):
-        ax.text(
-            j,
-            i,
-            f'{s:.0f} %\n{counts[i, j]}',
-            ha='center',
-            va='center',
-            fontsize=8,
-            color='white' if s > 55 else 'black',
-        )
+    _write_cells(ax, share, counts)
     ticks = range(len(LABELS))
     ax.set(
         xticks=ticks,

@@ -106,9 +106,8 @@ def ask_canary(
 )->list[dict]: # Per text: `text`, `same_tokens`, `label`, `fp32_label`, `gap` (largest difference of a probability)
     "Ask a model what the FP32 model was asked when the folder was made."
     rows = []
-    for text, ids, expected in list(zip(canary['texts'], canary['input_ids'], canary['probs']))[
-        :count
-    ]:
+    asked = list(zip(canary['texts'], canary['input_ids'], canary['probs']))
+    for text, ids, expected in asked[:count]:
         now = np.array([tokenizer.encode(normalize(text)).ids])
         probs = softmax(backend(now, np.ones_like(now), alone=True)[0])
         rows.append({
@@ -169,6 +168,17 @@ def load_facts(
 # %% ../nbs/reference/predict.ipynb #2fd7f1b5
 MODES, LONG = ('deterministic', 'throughput'), ('truncate', 'windows')
 
+def _check_options(options):
+    "Refuse values that mean nothing, before a file is opened"
+    for name,known in (('mode', MODES), ('long', LONG)):
+        if options[name] not in known:
+            raise InputError(f"{name} is {options[name]!r}; give one of {', '.join(known)}")
+    abstain_below, threads = options['abstain_below'], options['threads']
+    if abstain_below is not None and not 0 <= abstain_below <= 1:
+        raise InputError(f"abstain_below is {abstain_below}; give a probability from 0 to 1")
+    if threads is not None and threads < 1:
+        raise InputError(f"threads is {threads}; give a number of at least 1, or leave it out")
+
 # %% ../nbs/reference/predict.ipynb #6b865b62
 class EmotionPredictor:
     "Answers for texts: `predictor(text)`, `predictor(list)`, `predictor(table)` or `predictor.stream(iterable)`. May be called from several threads."
@@ -188,42 +198,43 @@ class EmotionPredictor:
         allow_mismatch:bool=False, # Warn instead of refusing a folder that is not as it was made
     ):
         self.options = dict(
-            onnx=onnx,
-            threads=threads,
-            mode=mode,
-            long=long,
-            abstain_below=abstain_below,
+            onnx=onnx, threads=threads, mode=mode, long=long, abstain_below=abstain_below,
             allow_mismatch=allow_mismatch,
         )
-        for name,value,known in (('mode', mode, MODES), ('long', long, LONG)):
-            if value not in known:
-                raise InputError(f"{name} is {value!r}; give one of {', '.join(known)}")
-        if abstain_below is not None and not 0 <= abstain_below <= 1:
-            raise InputError(f"abstain_below is {abstain_below}; give a probability from 0 to 1")
-        if threads is not None and threads < 1:
-            raise InputError(f"threads is {threads}; give a number of at least 1, or leave it out")
-        self.from_package = folder is None
-        if self.from_package: folder = packaged_model()
-        self.files = Snapshot(require_files(folder, 'config.json', 'tokenizer.json'))
-        self.folder = self.files.folder
-        refuse_pointers(self.folder)
-        self.graph = find_model(self.folder, onnx)
-        self.facts = self._facts()
-        self.max_length = self.facts['max_length']
-        self.licenses = self.facts['licenses']
-        calibration = self.facts.get('calibration') or {}
-        self.temperature = calibration.get('temperature', 1.)
-        self.abstain_below = (
-            calibration.get('abstain_below') if abstain_below is None else abstain_below
-        )
-        self.overlap = (self.max_length-2)//4 if long=='windows' else 0
-        self.threads = threads or cpu_count()
+        _check_options(self.options)
         self._pools = {}
-        self._as_listed = 'files' in self.facts
         self.canary = None
+        self._find(folder)
+        self._decide()
         self._open()
         self.check_canary(4)
         self._let_go()
+
+# %% ../nbs/reference/predict.ipynb #a4c5179d
+@patch
+def _find(self:EmotionPredictor, folder):
+    "The folder, its model, and what it says about itself"
+    self.from_package = folder is None
+    if self.from_package: folder = packaged_model()
+    self.files = Snapshot(require_files(folder, 'config.json', 'tokenizer.json'))
+    self.folder = self.files.folder
+    refuse_pointers(self.folder)
+    self.graph = find_model(self.folder, self.options['onnx'])
+    self.facts = self._facts()
+    self._as_listed = 'files' in self.facts
+
+# %% ../nbs/reference/predict.ipynb #cde97e91
+@patch
+def _decide(self:EmotionPredictor):
+    "What follows from the folder's facts and the user's options"
+    self.licenses = self.facts['licenses']
+    self.max_length = self.facts['max_length']
+    self.overlap = (self.max_length-2)//4 if self.options['long']=='windows' else 0
+    calibration = self.facts.get('calibration') or {}
+    self.temperature = calibration.get('temperature', 1.)
+    self.abstain_below = self.options['abstain_below']
+    if self.abstain_below is None: self.abstain_below = calibration.get('abstain_below')
+    self.threads = self.options['threads'] or cpu_count()
 
 # %% ../nbs/reference/predict.ipynb #6a538eb6
 @patch
@@ -234,6 +245,7 @@ def _refuse(self:EmotionPredictor, why, way_out=''):
         raise InputError(f"{why}{way_out}; --allow_mismatch takes it as it is") from None
     warnings.warn(f"{why}; it is used all the same")
 
+# %% ../nbs/reference/predict.ipynb #e3d22a44
 @patch
 def _facts(self:EmotionPredictor):
     "What the folder says about itself, checked as far as that takes no time"
@@ -273,6 +285,7 @@ def _backend(self:EmotionPredictor):
     if self.graph: return OnnxModel(HeldGraph(self.graph, self.files), self.threads)
     return torch_backend(self.files)
 
+# %% ../nbs/reference/predict.ipynb #d3db46c1
 @patch
 def _judge(self:EmotionPredictor, checked):
     "What comparing the hashes led to"
@@ -310,6 +323,7 @@ def _windows(self:EmotionPredictor, text):
     parts = [enc, *enc.overflowing]
     return [p.ids for p in parts], sum(map(own, parts)) - self.overlap*(len(parts)-1), False
 
+# %% ../nbs/reference/predict.ipynb #c0c7447b
 @patch
 def _run(self:EmotionPredictor, windows, alone, batch_size=8):
     "Logits of windows: alone, or in batches of like length"
@@ -341,6 +355,7 @@ def _probs(self:EmotionPredictor, texts, temperature, alone=False):
             cut,
         )
 
+# %% ../nbs/reference/predict.ipynb #1b5de784
 @patch
 def _answers(self:EmotionPredictor, texts, alone=False):
     "Texts to dicts, on one thread"
@@ -366,6 +381,7 @@ def pool(self:EmotionPredictor):
         self._pools.setdefault(n, ThreadPoolExecutor(self.threads))
     return self._pools[n]
 
+# %% ../nbs/reference/predict.ipynb #458e2830
 @patch
 def _in_order(self:EmotionPredictor, work, texts, group):
     "`work` on groups of texts, some ahead of what is asked for"
@@ -379,6 +395,7 @@ def _in_order(self:EmotionPredictor, work, texts, group):
         if len(ahead) > 2*self.threads: yield from first()
     while ahead: yield from first()
 
+# %% ../nbs/reference/predict.ipynb #6472b280
 def _checked(texts):
     "Texts, up to the first that is none"
     for i,text in enumerate(texts):
@@ -423,11 +440,8 @@ def __call__(self:EmotionPredictor,
         return with_answers(texts, answers, prefix)
     texts = list(refuse_one(texts, 'predictor'))
     most = 8 if self.options['mode']=='deterministic' else 256
-    return list(
-        self._in_order(
-            self._answers, texts, min(most, max(1, math.ceil(len(texts) / self.threads)))
-        )
-    )
+    group = min(most, max(1, math.ceil(len(texts) / self.threads)))
+    return list(self._in_order(self._answers, texts, group))
 
 # %% ../nbs/reference/predict.ipynb #112e9630
 def _file_marks(folder):
@@ -440,6 +454,7 @@ def _opened(folder, options, marks):
     "The predictor of a folder in one state"
     return EmotionPredictor(folder, **dict(options))
 
+# %% ../nbs/reference/predict.ipynb #9453c8d7
 def reopen_predictor(
     folder:str|None, # `None`: the model of the package, which may lie elsewhere on another machine
     options:tuple[tuple], # Names and values

@@ -25,6 +25,7 @@ _TORCH = (
 )
 _CARD = 'README.md'
 
+# %% ../nbs/reference/sharing.ipynb #b7b13c59
 def published_files(
     # Model folder; `InputError` when it is none, or a file is missing or damaged
     folder:str|os.PathLike,
@@ -44,6 +45,27 @@ def published_files(
 _WEIGHTS = ('.onnx', '.safetensors', '.bin', '.pt', '.onnx_data')
 
 # %% ../nbs/reference/sharing.ipynb #c0bfd4f7
+def _find_repo(api, repo_id, private):
+    "What the Hub says about the repository, which is made if it is not there"
+    hub = require('huggingface_hub')
+    try:
+        return api.model_info(repo_id, timeout=hub.constants.HF_HUB_ETAG_TIMEOUT)
+    except hub.errors.RepositoryNotFoundError:
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        return api.model_info(repo_id)
+
+# %% ../nbs/reference/sharing.ipynb #53dd69e9
+def _find_branch(api, repo_id, revision):
+    "What the Hub says about a branch, which begins at the first commit if it is not there"
+    hub = require('huggingface_hub')
+    try:
+        return api.model_info(repo_id, revision=revision)
+    except hub.errors.RevisionNotFoundError:
+        first = api.list_repo_commits(repo_id)[-1].commit_id
+        api.create_branch(repo_id, branch=revision, revision=first, exist_ok=True)
+        return api.model_info(repo_id, revision=revision)
+
+# %% ../nbs/reference/sharing.ipynb #e2af3d34
 def open_repo(
     api, # `huggingface_hub.HfApi`
     repo_id:str, # `owner/name`
@@ -52,28 +74,17 @@ def open_repo(
     names:list[str], # What will be written
 )->set[str]: # Files that are there; `InputError` when the push would make a mess of them
     "Find or make the repository and the branch."
-    hub = require('huggingface_hub')
-    try: info = api.model_info(repo_id, timeout=hub.constants.HF_HUB_ETAG_TIMEOUT)
-    except hub.errors.RepositoryNotFoundError:
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        info = api.model_info(repo_id)
+    info = _find_repo(api, repo_id, private)
     if private and not info.private:
         raise InputError(
             f"{repo_id} exists and is public; pass --public if that is meant, or name another "
             "repository"
         )
     if revision:
-        try: info = api.model_info(repo_id, revision=revision)
-        except hub.errors.RevisionNotFoundError:
-            api.create_branch(
-                repo_id,
-                branch=revision,
-                revision=api.list_repo_commits(repo_id)[-1].commit_id,
-                exist_ok=True,
-            )
-            info = api.model_info(repo_id, revision=revision)
+        info = _find_branch(api, repo_id, revision)
     there = {s.rfilename for s in info.siblings or ()}
-    if other := sorted(f for f in there-set(names) if f.endswith(_WEIGHTS)):
+    other = sorted(f for f in there-set(names) if f.endswith(_WEIGHTS))
+    if other:
         raise InputError(
             f"{repo_id} holds {other[0]} already, which would stay beside this model; name "
             "another repository or --revision, or delete it there"

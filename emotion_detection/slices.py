@@ -35,6 +35,7 @@ CHAT = {  # Short forms that chats use for words
     ),
 }
 
+# %% ../nbs/reference/slices.ipynb #c654ddb6
 def words_of(
     text:str, # Normalized
 )->list[str]: # Lower case; placeholders, links, names of forums (`r/…`) and signs are no words
@@ -49,14 +50,16 @@ _NUCLEI = (
     'a e i o u y ai ao au ay eo eu ia ie iu ieu oa oe oi oo oai oao oay oeo ua ue ui uo uu '
     'uy uya uye uoi uou uyu uay uao uye ye yeu'
 ).split()
-SYLLABLE = re.compile(
-    rf"(?:ngh|ng|nh|gh|gi|kh|ph|th|tr|ch|qu|[bcdghklmnpqrstvx])?(?:{'|'.join(sorted(_NUCLEI, key=len, reverse=True))})(?:ch|ng|nh|[cmnpt])?"
-)
+_ONSET = '(?:ngh|ng|nh|gh|gi|kh|ph|th|tr|ch|qu|[bcdghklmnpqrstvx])?'
+_NUCLEUS = f"(?:{'|'.join(sorted(_NUCLEI, key=len, reverse=True))})"
+_CODA = '(?:ch|ng|nh|[cmnpt])?'
+SYLLABLE = re.compile(_ONSET + _NUCLEUS + _CODA)
 # Laughter and cries belong to no language
 _SOUNDS = re.compile(
     r'(?:(ha|he|hi|hu|ho|ah|ha){2,}h?|h*[aeiouy]+h*|[hm]+|a+h*|yeah|wow|ok|oke|okie|okay)'
 )
 
+# %% ../nbs/reference/slices.ipynb #5d69c9c7
 def foreign_words(
     text:str, # Normalized
 )->list[str]: # Words of three letters or more that are no Vietnamese syllables, no laughter and no chat spelling
@@ -73,6 +76,7 @@ def foreign_words(
         and not _SOUNDS.fullmatch(plain(w))
     ]
 
+# %% ../nbs/reference/slices.ipynb #dda1d7fd
 # Over decomposed text: breve, hook, horn, dot below, or two marks on one letter
 _VIETNAMESE = re.compile('đ|[\u0306\u0309\u031b\u0323]|\u0302[\u0300\u0301\u0303]')
 
@@ -92,6 +96,7 @@ def _mixed(text, language):
 def _chat(text, language):
     if language in CHAT: return any(w in CHAT[language] for w in words_of(text))
 
+# %% ../nbs/reference/slices.ipynb #bfce3603
 # Predicates over normalized text and language; `None`: there is no such slice in this language
 SLICES = {
     'emoji': lambda text, language: bool(EMOJI.search(text)),
@@ -116,6 +121,12 @@ def find_slices(
     })
 
 # %% ../nbs/reference/slices.ipynb #bb4dca87
+def _slice_row(hits, min_texts, level):
+    "Texts, accuracy, its interval and a note"
+    if len(hits) < min_texts: return len(hits), np.nan, np.nan, np.nan, 'too small'
+    return len(hits), *proportion(hits, level), ''
+
+# %% ../nbs/reference/slices.ipynb #77ba1e1f
 def slice_table(
     results:pd.DataFrame, # With `language`, `text`, `label`, `pred`
     slices:dict[str,Callable]=SLICES,
@@ -126,27 +137,15 @@ def slice_table(
     member = find_slices(results['text'], results['language'], slices).set_index(results.index)
     rows = {}
     for lang,r in results.groupby('language'):
-        rows[lang, 'all'] = r['label']==r['pred']
-        rows |= {
-            (lang, name): (r['label'] == r['pred'])[member.loc[r.index, name].astype(bool)]
-            for name in slices
-            if member.loc[r.index, name].notna().any()
-        }
-    nothing = (np.nan,)*3
-    out = {
-        k: (
-            len(hits),
-            *(proportion(hits, level) if len(hits) >= min_texts else nothing),
-            '' if len(hits) >= min_texts else 'too small',
-        )
-        for k, hits in rows.items()
-    }
-    return (
-        pd
-        .DataFrame(out, index=['texts', 'accuracy', 'low', 'high', 'note'])
-        .T.rename_axis(['language', 'slice'])
-        .astype({'texts': int, 'accuracy': float, 'low': float, 'high': float})
-    )
+        hits = r['label']==r['pred']
+        rows[lang, 'all'] = _slice_row(hits, min_texts, level)
+        for name in slices:
+            inside = member.loc[r.index, name]
+            if inside.notna().any():
+                rows[lang, name] = _slice_row(hits[inside.astype(bool)], min_texts, level)
+    table = pd.DataFrame(rows, index=['texts', 'accuracy', 'low', 'high', 'note']).T
+    numbers = {'texts': int, 'accuracy': float, 'low': float, 'high': float}
+    return table.rename_axis(['language', 'slice']).astype(numbers)
 
 # %% ../nbs/reference/slices.ipynb #2d229cba
 REWRITES = { # From text and language to the text as others would have sent it
@@ -155,6 +154,32 @@ REWRITES = { # From text and language to the text as others would have sent it
 }
 
 # %% ../nbs/reference/slices.ipynb #24d0da04
+def _rewritten(results, rewrite):
+    "The texts as `rewrite` makes them"
+    pairs = zip(results['text'], results['language'])
+    return pd.Series([rewrite(text, lang) for text,lang in pairs], index=results.index)
+
+# %% ../nbs/reference/slices.ipynb #e71ebbc7
+_COMPARED = [
+    'texts', 'accuracy_before', 'accuracy', 'difference', 'low', 'high', 'labels_changed', 'note',
+]
+
+def _compare_answers(results, after, options):
+    "A row of `rewrite_table`: answers to texts as they are and `after` rewriting"
+    label, before = results['label'], results['pred']
+    change = score_intervals(label, after, against=before, **options).loc['accuracy']
+    return {
+        'texts': len(results),
+        'accuracy_before': (before == label).mean(),
+        'accuracy': (after == label).mean(),
+        'difference': change['value'],
+        'low': change['low'],
+        'high': change['high'],
+        'labels_changed': (after != before).mean(),
+        'note': '',
+    }
+
+# %% ../nbs/reference/slices.ipynb #ff865440
 def rewrite_table(
     predictor:Callable, # From a list of texts to answers, see `read_answers`
     # Its answers for the texts as they are: `language`, `text`, `label`, `pred`
@@ -166,32 +191,12 @@ def rewrite_table(
     "Accuracy after rewriting, beside that of the very same texts before; texts that stay as they are do not count."
     rows = {}
     for name,rewrite in rewrites.items():
-        new = pd.Series(
-            [rewrite(t, l) for t, l in zip(results['text'], results['language'])],
-            index=results.index,
-        )
+        new = _rewritten(results, rewrite)
         for lang,r in results[new != results['text']].groupby('language'):
             if len(r) < min_texts:
                 rows[lang, name] = {'texts': len(r), 'note': 'too small'}
                 continue
             after = read_answers(predictor(new[r.index].tolist()))[0]
-            diff = score_intervals(r['label'], after, against=r['pred'], **options).loc['accuracy']
-            rows[lang, name] = {
-                'texts': len(r),
-                'accuracy_before': (r['pred'] == r['label']).mean(),
-                'accuracy': (after == r['label']).mean(),
-                'difference': diff['value'],
-                'low': diff['low'],
-                'high': diff['high'],
-                'labels_changed': (after != r['pred']).mean(),
-                'note': '',
-            }
-    columns = [
-        'texts', 'accuracy_before', 'accuracy', 'difference', 'low', 'high',
-        'labels_changed', 'note',
-    ]
-    return pd.DataFrame(
-        list(rows.values()),
-        columns=columns,
-        index=pd.MultiIndex.from_tuples(list(rows), names=['language', 'slice']),
-    ).sort_index()
+            rows[lang, name] = _compare_answers(r, after, options)
+    index = pd.MultiIndex.from_tuples(list(rows), names=['language', 'slice'])
+    return pd.DataFrame(list(rows.values()), columns=_COMPARED, index=index).sort_index()

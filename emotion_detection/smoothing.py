@@ -50,7 +50,8 @@ def record_activations(
         session = open_session(path)
         def run(ids):
             input_ids = np.array([ids], dtype=np.int64)
-            found = session.run(list(names), graph_inputs(session, input_ids, np.ones_like(input_ids)))
+            given = graph_inputs(session, input_ids, np.ones_like(input_ids))
+            found = session.run(list(names), given)
             return [a.reshape(-1, a.shape[-1]) for a in found]
         with ThreadPoolExecutor(cpu_count()) as pool:
             texts = list(pool.map(run, token_ids))
@@ -67,6 +68,7 @@ def round_activations(
     zero = np.rint(-low/step)
     return (np.clip(np.rint(x/step) + zero, 0, 255) - zero)*step
 
+# %% ../nbs/reference/smoothing.ipynb #75c8d379
 def column_scales(
     matrix:np.ndarray, # Shape `(I, O)`
     largest:int=64, # Largest integer: 64 with `reduce_range`, else 127
@@ -107,6 +109,7 @@ def smoothing_for(
     raw = np.maximum(activation, 1e-5)**share/np.maximum(weight, 1e-5)**(1-share)
     return (raw/np.exp(np.log(raw).mean())).astype(np.float32)
 
+# %% ../nbs/reference/smoothing.ipynb #5f4fb084
 def best_smoothing(
     texts:list[np.ndarray], # Activations, shape `(T, H)` each
     matrix:np.ndarray, # Of all readers side by side, shape `(H, O)`
@@ -164,7 +167,8 @@ def _divide_before(model, activation, matrices_read, smoothing):
         if node.op_type == 'MatMul' and node.input[1] in matrices_read: node.input[0] = name
     factor = numpy_helper.from_array((1/smoothing).astype(np.float32), f'{activation}/smoothing')
     model.graph.initializer.append(factor)
-    model.graph.node.append(make_node('Mul', [activation, factor.name], [name], f'{activation}/smooth'))
+    inputs = [activation, factor.name]
+    model.graph.node.append(make_node('Mul', inputs, [name], f'{activation}/smooth'))
 
 # %% ../nbs/reference/smoothing.ipynb #dda9cd1e
 def smooth_graph(

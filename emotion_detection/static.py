@@ -28,7 +28,9 @@ from .data import DataModule
 from .files import GateError, InputError, check_output, new_folder
 from .files import require, user_path
 from .gate import folder_tokenizer, graph_probs, open_gate
-from .int8_graph import quantize_tables, read_graph, weight_nodes
+from emotion_detection.int8_graph import (
+    quiet_quantizer, read_graph, weight_nodes, with_int8_tables,
+)
 from .quantization import complete_int8
 from .runtime import OnnxModel, find_onnx, onnx_folder
 from .text import normalize, refuse_one
@@ -79,45 +81,54 @@ class _Feeds(CalibrationDataReader):
     def get_next(self): return next(self.feeds, None)
 
 # %% ../nbs/reference/static.ipynb #37f4bf8d
+def _static_options(method):
+    "What ONNX Runtime takes by names of its own"
+    return {
+        'MatMulConstBOnly': True,
+        'DefaultTensorType': TensorProto.FLOAT,
+        'OpTypesToExcludeOutputQuantization': ['MatMul'],
+        # histograms of one text at a time: together they would need equal lengths
+        'CalibStridedMinMax': None if method == 'MinMax' else 1,
+    }
+
+# %% ../nbs/reference/static.ipynb #80994d65
 def quantize_static_file(
     model:onnx.ModelProto, # From `read_graph`; not changed
     target:str|os.PathLike, # `.onnx` file to write
     nodes, # Names of the nodes to quantize
     feeds:list[dict], # From `text_feeds`
     options:QuantizationSection,
-    # How a range follows from the values seen: `MinMax`, or `Entropy` or `Percentile`, which cut off outliers
+    # How a range follows from the values seen: `MinMax`, or `Entropy` or `Percentile`, which cut
+    # off outliers
     method:str='MinMax',
 ):
-    "Quantize some nodes of a graph: tables by row, matrices with ONNX Runtime and scales from `feeds`."
-    graph = onnx.ModelProto()
-    graph.CopyFrom(model)
-    quantize_tables(graph, nodes)
-    logging.disable(logging.WARNING)
-    try:
-        with redirect_stdout(sys.stderr):
-            quantize_static(
-                graph,
-                str(target),
-                _Feeds(feeds),
-                QuantFormat.QDQ,
-                ['MatMul'],
-                nodes_to_exclude=[n for n in weight_nodes(graph, ['MatMul']) if n not in nodes],
-                per_channel=options.per_channel,
-                reduce_range=options.reduce_range,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                calibrate_method=CalibrationMethod[method],
-                extra_options={
-                    'MatMulConstBOnly': True,
-                    'DefaultTensorType': TensorProto.FLOAT,
-                    'OpTypesToExcludeOutputQuantization': ['MatMul'],
-                    # histograms of one text at a time: together they would need equal lengths
-                    'CalibStridedMinMax': None if method == 'MinMax' else 1,
-                },
-            )
-    finally: logging.disable(logging.NOTSET)
+    "Quantize some nodes: tables by row, matrices with ONNX Runtime and scales from `feeds`."
+    graph = with_int8_tables(model, nodes)
+    with quiet_quantizer(), redirect_stdout(sys.stderr):
+        quantize_static(
+            graph,
+            str(target),
+            _Feeds(feeds),
+            QuantFormat.QDQ,
+            ['MatMul'],
+            nodes_to_exclude=[n for n in weight_nodes(graph, ['MatMul']) if n not in nodes],
+            per_channel=options.per_channel,
+            reduce_range=options.reduce_range,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod[method],
+            extra_options=_static_options(method),
+        )
 
 # %% ../nbs/reference/static.ipynb #79de1243
+def _passed(gate, target, method):
+    "The figures of a graph that passes the gate; `GateError` for another"
+    figures = gate.measure(graph_probs(target))
+    if why := gate.failure(figures):
+        raise GateError(f"static INT8, {method}: {why}; nothing was written")
+    return figures
+
+# %% ../nbs/reference/static.ipynb #fa1b8ffd
 def quantize_static_int8(
     onnx_dir:str|os.PathLike, # FP32 ONNX folder; `InputError` when it is none
     # INT8 folder to make; `GateError` and no folder when it does not answer as FP32
@@ -141,12 +152,9 @@ def quantize_static_int8(
         target = new/'onnx'/'model_quantized.onnx'
         target.parent.mkdir()
         quantize_static_file(graph, target, nodes, feeds, options, method)
-        figures = gate.measure(graph_probs(target))
-        if why := gate.failure(figures):
-            raise GateError(f"static INT8, {method}: {why}; nothing was written")
-        complete_int8(
-            new, onnx_dir, {'nodes': len(nodes), 'in_fp32': [], 'after': figures}, options
-        )
+        after = _passed(gate, target, method)
+        found = {'nodes': len(nodes), 'in_fp32': [], 'after': after}
+        complete_int8(new, onnx_dir, found, options)
     return user_path(output_dir)
 
 # %% ../nbs/reference/static.ipynb #0fb8f266
@@ -208,80 +216,92 @@ def openvino_backend(
     return run
 
 # %% ../nbs/reference/static.ipynb #f06682d3
+def _padded(texts, pad):
+    "Token ids and mask of texts, filled up to the longest, each `(B, T)`"
+    ids = np.full((len(texts), max(map(len, texts))), pad, dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row,tokens in enumerate(texts):
+        ids[row, :len(tokens)] = tokens
+        mask[row, :len(tokens)] = 1
+    return ids, mask
+
+def _groups_of_equal_length(texts, size):
+    "Places of at most `size` texts each that need no padding"
+    by_length = {}
+    for i,tokens in enumerate(texts): by_length.setdefault(len(tokens), []).append(i)
+    return [same[i:i+size] for same in by_length.values() for i in range(0, len(same), size)]
+
+# %% ../nbs/reference/static.ipynb #fba59e11
+def _largest_change(run, texts, alone, groups, pad):
+    "Of a logit, between a text on its own and in a group"
+    moved = [0.]
+    for group in groups:
+        together = run(*_padded([texts[i] for i in group], pad))                      # (B, K)
+        moved.append(float(abs(together-alone[group]).max()))
+    return max(moved)
+
 def batch_dependence(
     run:Callable, # Logits of `input_ids` and `attention_mask`
     feeds:list[dict], # From `text_feeds`
     size:int=8, # Texts per run
     pad:int=1, # Token that fills up shorter texts
-)->dict[str,float]: # Of `equal` lengths, and `padded` to the longest; 0 means to the last bit
+)->dict[str,float]: # Of `equal` lengths, and `padded` to the longest; 0: to the last bit
     "The largest change of a logit between a text alone and the same text in a batch."
     texts = sorted((f['input_ids'][0] for f in feeds), key=len)
     alone = np.concatenate([run(t[None], np.ones_like(t)[None]) for t in texts])      # (N, K)
-    def gap(groups):
-        moved = [0.]
-        for group in groups:
-            ids, mask = (
-                np.array([
-                    np.pad(
-                        row(texts[i]),
-                        (0, max(len(texts[j]) for j in group) - len(texts[i])),
-                        constant_values=fill,
-                    )
-                    for i in group
-                ])
-                for row, fill in ((np.array, pad), (np.ones_like, 0))
-            )
-            moved.append(float(abs(run(ids, mask)-alone[group]).max()))
-        return max(moved)
-    lengths = [len(t) for t in texts]
-    equal = [[i for i in range(len(texts)) if lengths[i]==n] for n in sorted(set(lengths))]
-    mixed = np.random.default_rng(0).permutation(len(texts))
+    order = np.random.default_rng(0).permutation(len(texts))
+    mixed = [order[i:i+size] for i in range(0, len(texts), size)]
+    equal = _groups_of_equal_length(texts, size)
     return {
-        'equal': gap([g[i : i + size] for g in equal for i in range(0, len(g), size)]),
-        'padded': gap([mixed[i : i + size] for i in range(0, len(texts), size)]),
+        'equal': _largest_change(run, texts, alone, equal, pad),
+        'padded': _largest_change(run, texts, alone, mixed, pad),
     }
 
 # %% ../nbs/reference/static.ipynb #f6958d27
+def _int8_blocks(matrix, block):
+    "A matrix `(K, N)` as bytes, shape `(N, K/block, block)`, and a scale for each block"
+    K, N = matrix.shape
+    parts = matrix.T.reshape(N, K//block, block)
+    scale = np.maximum(abs(parts).max(-1, keepdims=True), 1e-30)/127
+    return (np.rint(parts/scale) + 128).astype(np.uint8), scale[..., 0]
+
+def _product_by_rows(node, shape, block):
+    "The node in place of a `MatMul` with a matrix of this shape"
+    activations, name = node.input
+    return make_node(
+        'MatMulNBits',
+        [activations, f'{name}_rows', f'{name}_rows_scale'],
+        list(node.output),
+        node.name,
+        domain='com.microsoft',
+        K=shape[0],
+        N=shape[1],
+        bits=8,
+        block_size=block,
+        accuracy_level=4,
+    )
+
+# %% ../nbs/reference/static.ipynb #913d64f6
 def quantize_rows_file(
     model:onnx.ModelProto, # From `read_graph`; not changed
     target:str|os.PathLike, # `.onnx` file to write
     nodes, # Names of the nodes to quantize
-    # Columns with a scale of their own, a power of 2; a matrix whose height is no multiple stays in FP32
+    # Columns with a scale of their own, a power of 2; a matrix whose height is no multiple stays
+    # in FP32
     block:int=256,
 ):
     "Quantize tables by row, and matrices for activations that are quantized by row at run time."
-    graph = onnx.ModelProto()
-    graph.CopyFrom(model)
-    quantize_tables(graph, nodes)
+    graph = with_int8_tables(model, nodes)
     matrices = {t.name: t for t in graph.graph.initializer}
     for node in graph.graph.node:
         if node.op_type != 'MatMul' or node.name not in nodes: continue
-        name, out = node.input[1], node.output[0]
-        w = numpy_helper.to_array(matrices[name])
-        K, N = w.shape
-        if K % block: continue
-        parts = w.T.reshape(N, K//block, block)
-        scale = np.maximum(abs(parts).max(-1, keepdims=True), 1e-30)/127
-        graph.graph.initializer.extend([
-            numpy_helper.from_array(
-                (np.rint(parts / scale) + 128).astype(np.uint8), name + '_rows'
-            ),
-            numpy_helper.from_array(scale[..., 0], name + '_rows_scale'),
-        ])
-        node.CopyFrom(
-            make_node(
-                'MatMulNBits',
-                [node.input[0], name + '_rows', name + '_rows_scale'],
-                [out],
-                node.name,
-                domain='com.microsoft',
-                K=K,
-                N=N,
-                bits=8,
-                block_size=block,
-                accuracy_level=4,
-            )
-        )
+        name = node.input[1]
+        matrix = numpy_helper.to_array(matrices[name])
+        if matrix.shape[0] % block: continue
+        numbers, scale = _int8_blocks(matrix, block)
+        graph.graph.initializer.append(numpy_helper.from_array(numbers, f'{name}_rows'))
+        graph.graph.initializer.append(numpy_helper.from_array(scale, f'{name}_rows_scale'))
+        node.CopyFrom(_product_by_rows(node, matrix.shape, block))
     drop_unused(graph)
     graph.opset_import.append(make_opsetid('com.microsoft', 1))
     onnx.save(graph, target)

@@ -74,6 +74,7 @@ class _Noted(dict):
         self[i] = i
         return i
 
+# %% ../nbs/reference/trimming.ipynb #93027317
 def config_ids(
     config, # Of a `transformers` model
 )->dict[str,int]: # Name to id, such as `pad_token_id`
@@ -92,6 +93,13 @@ def named_ids(
     return ids | set(range(max((i for i in ids if i < 100), default=-1)+1))
 
 # %% ../nbs/reference/trimming.ipynb #d5cb55fe
+def _tokenizer_kind(spec):
+    "`Unigram`, `BPE` and so on; `None` for a file that does not say"
+    model = spec.get('model') if isinstance(spec, dict) else None
+    if not isinstance(model, dict): return None
+    return model.get('type') or ('BPE' if 'merges' in model else None)
+
+# %% ../nbs/reference/trimming.ipynb #17146865
 def read_unigram(
     folder:str|os.PathLike, # Model folder
 )->dict: # `tokenizer.json` as a dict; `InputError` when there is none, or it is no Unigram tokenizer
@@ -103,12 +111,7 @@ def read_unigram(
             "tokenizer there (`AutoTokenizer.from_pretrained`, then `save_pretrained`)"
         )
     spec = read_json(folder/'tokenizer.json')
-    model = spec.get('model') if isinstance(spec, dict) else None
-    kind = (
-        model.get('type') or ('BPE' if 'merges' in model else None)
-        if isinstance(model, dict)
-        else None
-    )
+    kind = _tokenizer_kind(spec)
     if kind != 'Unigram':
         raise InputError(
             f"{folder} has {f'a {kind}' if kind else 'an unknown'} tokenizer; only Unigram "
@@ -237,12 +240,8 @@ def trim_tokenizer(
     return out | {'model': out['model'] | {'vocab': [vocab[i] for i in keep if i < len(vocab)]}}
 
 # %% ../nbs/reference/trimming.ipynb #f296a6cf
-def trim_embeddings(
-    model, # `transformers` model, changed in place
-    keep:list[int], # Old ids, ascending
-):
-    "Keep the rows of the embedding table that `keep` names, and renumber the ids in `model.config`."
-    table = model.get_input_embeddings()
+def _check_trimmable(model, table, keep):
+    "Is there one table of embeddings, with a row for each token, and no output per token?"
     if not isinstance(table, torch.nn.Embedding):
         raise InputError(
             f"the model keeps its token embeddings in a {type(table).__name__}, not in one "
@@ -258,10 +257,20 @@ def trim_embeddings(
             f"the tokenizer has a token {keep[-1]}, but the model only {table.num_embeddings} "
             "embeddings: they do not belong together"
         )
+
+# %% ../nbs/reference/trimming.ipynb #c12cfdd5
+def trim_embeddings(
+    model, # `transformers` model, changed in place
+    keep:list[int], # Old ids, ascending
+):
+    "Keep the rows of the embedding table that `keep` names; renumber the ids in `model.config`."
+    table = model.get_input_embeddings()
+    _check_trimmable(model, table, keep)
     new_id = {old: new for new,old in enumerate(keep)}
     for m in model.modules():  # T5 has one table under three names
         if m is table or (isinstance(m, torch.nn.Embedding) and m.weight is table.weight):
-            m.num_embeddings, m.padding_idx = len(keep), new_id.get(m.padding_idx)
+            m.num_embeddings = len(keep)
+            m.padding_idx = new_id.get(m.padding_idx)
     table.weight.data = table.weight.data[torch.tensor(keep)]
     for name,i in config_ids(model.config).items(): setattr(model.config, name, new_id.get(i, i))
     model.config.vocab_size = len(keep)
@@ -288,24 +297,25 @@ def save_trimmed(
     write_json(folder/'tokenizer_config.json', config)
 
 # %% ../nbs/reference/trimming.ipynb #4ae5a42f
+def _token_ids(classifier, texts):
+    "Token ids of each text, uncut"
+    return classifier.tokenizer([normalize(t) for t in texts], verbose=False).input_ids
+
 def _logits(classifier, texts):
-    "Logits `(N, K)`, similar lengths together: two models whose tokens agree get the same batches"
-    tok, texts = classifier.tokenizer, [normalize(t) for t in texts]
-    order = (
-        np.argsort([len(i) for i in tok(texts, verbose=False).input_ids], kind='stable')
-        if texts
-        else []
-    )
+    "Logits `(N, K)`, similar lengths together: models whose tokens agree get the same batches"
     out = np.empty((len(texts), classifier.model.config.num_labels), np.float32)
+    if not texts: return out
+    order = np.argsort([len(ids) for ids in _token_ids(classifier, texts)], kind='stable')
     for k in range(0, len(texts), 32):
-        enc = tok(
-            [texts[i] for i in order[k : k + 32]],
+        rows = order[k:k+32]
+        enc = classifier.tokenizer(
+            [normalize(texts[i]) for i in rows],
             truncation=True,
             max_length=classifier.max_length,
             padding=True,
             return_tensors='np',
         )
-        out[order[k:k+32]] = classifier.logits(enc.input_ids, enc.attention_mask)
+        out[rows] = classifier.logits(enc.input_ids, enc.attention_mask)
     return out
 
 # %% ../nbs/reference/trimming.ipynb #472f1422
@@ -320,45 +330,51 @@ def _check_weights(before, after, moved):
             f"trimming changes the embeddings of {int(differs.sum())} kept tokens, {piece!r} "
             "first: the trimmed model is not the same model"
         )
-    for (name, a), (_, b) in zip(
-        before.model.named_parameters(), after.model.named_parameters(), strict=True
-    ):
+    pairs = zip(before.model.named_parameters(), after.model.parameters(), strict=True)
+    for (name, a), b in pairs:
         if a is not old and not torch.equal(a, b):
             raise GateError(
                 f"trimming changes the weights {name}: the trimmed model is not the same model"
             )
 
 # %% ../nbs/reference/trimming.ipynb #8c6597de
-def _prove(before, after, moved, texts):
-    "What `trim_proof` says about the texts of one language"
-    old, new = [
-        c.tokenizer([normalize(t) for t in texts], verbose=False).input_ids for c in (before, after)
-    ]
+def _covered(texts, old, new, moved):
+    "Which texts have all of their tokens kept, shape `(N,)`; these must be cut as before"
     covered = np.array([moved.keys() >= set(ids) for ids in old])
-    for text,a,b,c in zip(texts, old, new, covered):
-        if c and [moved[i] for i in a] != b:
+    for text,before,after,kept in zip(texts, old, new, covered):
+        if kept and [moved[i] for i in before] != after:
             raise GateError(
                 f"trimming cuts {text[:40]!r} into other tokens, although all of its tokens "
                 "are kept: the trimmed model is not the same model"
             )
-    a, b = (
-        np.concatenate([
-            _logits(c, [t for t, k in zip(texts, covered) if k == which]) for which in (True, False)
-        ])
-        for c in (before, after)
-    )
-    n, gaps = int(covered.sum()), np.abs(a-b).max(1)
-    if n and not gaps[:n].max() == 0:
-        worst = [t for t,k in zip(texts, covered) if k][int(gaps[:n].argmax())]
+    return covered
+
+def _largest_difference(before, after, texts):
+    "Of a logit, 0.0, or the proof has failed; `None` without texts"
+    if not texts: return None
+    gaps = np.abs(_logits(before, texts) - _logits(after, texts)).max(1)
+    if not gaps.max() == 0:
+        worst = texts[int(gaps.argmax())]
         raise GateError(
-            f"trimming changes a logit of {worst[:40]!r} by {gaps[:n].max():.1e}, although "
+            f"trimming changes a logit of {worst[:40]!r} by {gaps.max():.1e}, although "
             "all of its tokens are kept: the trimmed model is not the same model"
         )
-    changed = (a.argmax(1) != b.argmax(1))[n:]
+    return float(gaps.max())
+
+# %% ../nbs/reference/trimming.ipynb #70706f1c
+def _prove(before, after, moved, texts):
+    "What `trim_proof` says about the texts of one language"
+    old = _token_ids(before, texts)
+    new = _token_ids(after, texts)
+    covered = _covered(texts, old, new, moved)
+    same = [text for text,kept in zip(texts, covered) if kept]
+    others = [text for text,kept in zip(texts, covered) if not kept]
+    largest = _largest_difference(before, after, same)
+    changed = _logits(before, others).argmax(1) != _logits(after, others).argmax(1)
     return {
         'texts': len(texts),
-        'covered': n / len(texts),
-        'largest_difference': float(gaps[:n].max()) if n else None,
+        'covered': len(same)/len(texts),
+        'largest_difference': largest,
         'tokens_before': float(np.mean([*map(len, old)])),
         'tokens_after': float(np.mean([*map(len, new)])),
         'labels_changed': int(changed.sum()),
@@ -379,6 +395,28 @@ def trim_proof(
     return {lang: _prove(before, after, moved, list(t)) for lang,t in texts.items() if len(t)}
 
 # %% ../nbs/reference/trimming.ipynb #548e1c2a
+def _training_texts(texts, validation):
+    "Training texts by language; refused when there are none, or a single text is given"
+    if not isinstance(texts, dict): texts = {'training': list(refuse_one(texts, 'trim_model'))}
+    for some in [*texts.values(), *(validation or {}).values()]: refuse_one(some, 'trim_model')
+    if not any(texts.values()):
+        raise InputError("trimming needs the training texts: their tokens are the ones to keep")
+    return texts
+
+def _choose_tokens(spec, classifier, texts, vocab_size, all_characters):
+    "Old ids of the tokens to keep, and the beginning of the report"
+    counts = {lang: count_tokens(classifier.tokenizer, t) for lang,t in texts.items()}
+    needed = needed_ids(spec, counts, classifier.model.config, all_characters)
+    keep = kept_ids(spec['model']['vocab'], needed, counts, vocab_size)
+    return keep, {
+        'vocab_size': vocab_size,
+        'all_characters': all_characters,
+        'tokens_before': len(classifier.tokenizer),
+        'needed': len(needed),
+        'tokens_after': len(keep),
+    }
+
+# %% ../nbs/reference/trimming.ipynb #53790f42
 def trim_model(
     # PyTorch folder; `InputError` when it is none, or its vocabulary cannot be trimmed
     model_dir:str|os.PathLike,
@@ -386,39 +424,26 @@ def trim_model(
     texts:dict[str,list[str]]|Iterable[str],
     output_dir:str|os.PathLike, # PyTorch folder to make
     vocab_size:int=40_000, # Tokens, if the needed ones are not more
-    # Texts by language to prove it on, `GateError` when it fails; default: 200 training texts of each language
+    # Texts by language to prove it on, `GateError` when it fails; default: 200 training texts of
+    # each language
     validation:dict[str,list[str]]|None=None,
     all_characters:bool=True, # See `needed_ids`
 )->Path: # `output_dir`, with `trimming_report.json` in it
     "Trim the vocabulary of a model, and prove it."
     model_dir = user_path(model_dir)
     check_output(output_dir, 'trimmed', [model_dir])
-    texts = (
-        texts if isinstance(texts, dict) else {'training': list(refuse_one(texts, 'trim_model'))}
-    )
-    for some in [*texts.values(), *(validation or {}).values()]: refuse_one(some, 'trim_model')
-    if not any(texts.values()):
-        raise InputError("trimming needs the training texts: their tokens are the ones to keep")
-    spec, clf = read_unigram(model_dir), EmotionClassifier.load(model_dir)
-    counts = {lang: count_tokens(clf.tokenizer, t) for lang,t in texts.items()}
-    needed = needed_ids(spec, counts, clf.model.config, all_characters)
-    keep = kept_ids(spec['model']['vocab'], needed, counts, vocab_size)
-    report = {
-        'vocab_size': vocab_size,
-        'all_characters': all_characters,
-        'tokens_before': len(clf.tokenizer),
-        'needed': len(needed),
-        'tokens_after': len(keep),
-    }
-    trim_embeddings(clf.model, keep)
+    texts = _training_texts(texts, validation)
+    spec = read_unigram(model_dir)
+    classifier = EmotionClassifier.load(model_dir)
+    keep, report = _choose_tokens(spec, classifier, texts, vocab_size, all_characters)
+    trim_embeddings(classifier.model, keep)
+    if not any((validation or {}).values()):
+        validation = {lang: t[:200] for lang,t in texts.items()}
     with new_folder(output_dir, 'trimmed', [model_dir]) as new:
-        save_trimmed(clf, spec, keep, new)
-        if (summary := Path(model_dir)/'training_summary.json').is_file(): shutil.copy(summary, new)
-        report['proof'] = trim_proof(
-            model_dir,
-            new,
-            validation if validation and any(validation.values()) else {lang: t[:200] for lang, t in texts.items()},
-        )
+        save_trimmed(classifier, spec, keep, new)
+        summary = model_dir/'training_summary.json'
+        if summary.is_file(): shutil.copy(summary, new)
+        report['proof'] = trim_proof(model_dir, new, validation)
         write_json(new/'trimming_report.json', report)
     return user_path(output_dir)
 
@@ -432,14 +457,12 @@ def trimming_line(
     )
     if after == before:
         return f"all {before} tokens kept: there is nothing to trim at vocab_size {size}"
-    wanted = f"{after} of {before} tokens kept" + (
-        f", all of them needed, which is more than vocab_size {size}"
-        if report['needed'] > report['vocab_size']
-        else ''
-    )
-    return f"{wanted}; the same logits for " + ', '.join(
-        f"{p['covered']:.1%} of {p['texts']:,} {lang} texts" for lang, p in report['proof'].items()
-    )
+    kept = f"{after} of {before} tokens kept"
+    if report['needed'] > report['vocab_size']:
+        kept += f", all of them needed, which is more than vocab_size {size}"
+    proof = report['proof'].items()
+    same = [f"{p['covered']:.1%} of {p['texts']:,} {lang} texts" for lang,p in proof]
+    return f"{kept}; the same logits for {', '.join(same)}"
 
 # %% ../nbs/reference/trimming.ipynb #0407e1d1
 def trim_classifier(
