@@ -22,7 +22,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from .files import GateError, InputError, check_output, files_of, new_folder
-from .files import read_json, require_files, user_path
+from .files import read_json, require_files, say, user_path
 from .text import normalize
 
 # %% ../nbs/reference/bench_predict.ipynb #0fa193d4
@@ -355,8 +355,6 @@ def bench_texts(
     return list(itertools.islice(itertools.cycle(pool), n or len(pool)))
 
 # %% ../nbs/reference/bench_predict.ipynb #89f0f23e
-def _say(message): print(message, file=sys.stderr, flush=True)
-
 def cold_start(
     contender:Contender,
     text:str, # Normalized
@@ -409,12 +407,12 @@ def run_rounds(
             one = texts[:singles][i::rounds]
             many = texts[singles:][i::rounds]
             for k in _turns(len(workers), i): _take_turn(workers[k], got[k], one, many)
-            _say(f'bench: round {i+1}/{rounds}')
+            say(f'bench: round {i+1}/{rounds}')
         for worker, found in zip(workers, got): found['end'] = worker.ask('state')
     for i in range(starts):
         for k in _turns(len(entered), i):
             got[k]['starts'].append(cold_start(entered[k], texts[0], threads))
-        _say(f'bench: cold starts {i+1}/{starts}')
+        say(f'bench: cold starts {i+1}/{starts}')
     return got
 
 # %% ../nbs/reference/bench_predict.ipynb #17ae692b
@@ -609,7 +607,7 @@ def full_size_folders(
     for name in missing:
         check_output(folder/name, steps[name][0])
     for name in missing:
-        _say(f'bench: making {name} at full size')
+        say(f'bench: making {name} at full size')
         steps[name][1](folder/name)
     forms = ('pytorch', 'onnx', 'int8', 'int8_trimmed', 'openvino')
     return {form: folder/form for form in forms if (folder/form).is_dir()}

@@ -8,7 +8,6 @@ __all__ = ['model_folders', 'evaluate_folders', 'ms_per_text', 'model_entry', 'd
 
 # %% ../nbs/reference/comparison.ipynb #93073c46
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +27,8 @@ from emotion_detection.errors import (
 from emotion_detection.evaluation import (
     BASELINE, EvaluatedModel, evaluate_predictor, step_changes,
 )
-from .files import InputError, folder_mb, local_name, read_json, user_path
+from .files import InputError, folder_mb, local_name, read_json, say
+from .files import user_path
 from .intervals import score_intervals
 from .licenses import license_of, may_show
 from .metrics import f1_name
@@ -70,9 +70,6 @@ def model_folders(
     return {unique(folder): folder for folder in found}
 
 # %% ../nbs/reference/comparison.ipynb #52f0c976
-def _say(line):
-    print(f'evaluate: {line}', file=sys.stderr, flush=True)
-
 def _facts(folder, predictor):
     "What is known about a model folder"
     form = 'PyTorch' if predictor.graph is None else f"ONNX {predictor.facts['precision'].upper()}"
@@ -96,13 +93,13 @@ def evaluate_folders(
 )->list[EvaluatedModel]:
     "Evaluate model folders beside the baseline; progress on stderr."
     def evaluate(name, predictor, **facts):
-        _say(name)
+        say(f'evaluate: {name}')
         how = {'split': split, 'ratings': ratings, 'foreign': foreign}
         return evaluate_predictor(name, predictor, *data, **how, **facts)
     folders = model_folders(paths, onnx)  # wrong paths show before anything is trained
     found = []
     if baseline:
-        _say('train the baseline')
+        say('evaluate: train the baseline')
         licenses = sorted({license_of(dm.source) for dm in data})
         trained = train_baseline(*data)
         found.append(evaluate(BASELINE, trained, form='baseline', licenses=licenses))

@@ -18,7 +18,8 @@ import onnx
 from onnx import TensorProto
 from onnx.helper import make_node, make_tensor_value_info
 from onnxruntime.quantization.onnx_model import ONNXModel
-from .gate import SWITCH, Gate, graph_probs, progress, say
+from .files import say
+from .gate import SWITCH, Gate, graph_probs, progress
 
 # %% ../nbs/reference/int8_search.ipynb #094f196d
 def switchable_graph(
@@ -117,7 +118,7 @@ def try_fp32_set(
     "Hold a mixture against the gate and say how it went."
     figures = gate.measure(probs, desc=f'{len(kept)} nodes in FP32')
     failure = gate.failure(figures)
-    say(f"{len(kept)} nodes in FP32: {failure or 'passed'}")
+    say(f"quantize: {len(kept)} nodes in FP32: {failure or 'passed'}")
     return {'in_fp32': list(kept), 'figures': figures, 'passed': not failure}
 
 def _switched(fp32, int8_path, nodes):
@@ -138,12 +139,12 @@ def search_fp32(
     "Search the nodes that keep INT8 from passing the gate."
     probs = _switched(fp32, int8_path, nodes)
     few, sample, expected = plan_search(probs, nodes, gate)
-    say(f'about {expected/60:.1f} minutes, at most {gate.options.search_minutes:g} and one trial')
+    say(f'quantize: about {expected/60:.1f} minutes, at most {gate.options.search_minutes:g} and one trial')
     end = time.monotonic() + 60*gate.options.search_minutes
     texts = [ids for token_ids, _, _ in few.validation.values() for ids in token_ids]
     blame = sensitivities(probs, nodes, texts)
     worst = [f'{node} ({moved:.3f})' for node, moved in list(blame.items())[:3]]
-    say(f"most sensitive: {', '.join(worst)}")
+    say(f"quantize: most sensitive: {', '.join(worst)}")
     trials = []
     def passes(kept):
         trials.append(try_fp32_set(kept, sample, partial(probs, in_fp32=kept)))
