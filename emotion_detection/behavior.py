@@ -412,19 +412,8 @@ def load_suite(
     return out
 
 # %% ../nbs/reference/behavior.ipynb #b1a7e229
-def _check_answer(answer, text, name):
-    "Label and probabilities, shape `(4,)` or `None`"
-    if not isinstance(answer, Mapping) or 'label' not in answer:
-        raise InputError(
-            f"{name} answered {text!r} with {str(answer)[:60]!r}; a dict with 'label', and "
-            "'scores' if there are any, is needed"
-        )
-    label, scores = answer['label'], answer.get('scores')
-    if label is not None and label not in LABELS:
-        raise InputError(
-            f"{name} gave {text!r} the label {label!r}; the labels are {', '.join(LABELS)}"
-        )
-    if scores is None: return label, None
+def _check_scores(scores, text, name):
+    "Probabilities, shape `(4,)`"
     if not isinstance(scores, Mapping) or set(scores) != set(LABELS):
         raise InputError(
             f"{name} gave {text!r} scores for {', '.join(map(str, scores))}; one for each of "
@@ -437,9 +426,42 @@ def _check_answer(answer, text, name):
             f"{name} gave {text!r} the scores {list(scores.values())}; they must be "
             "probabilities, from 0 to 1"
         )
-    return label, probs
+    return probs
+
+# %% ../nbs/reference/behavior.ipynb #96a1e366
+def _check_answer(answer, text, name):
+    "Label and probabilities, shape `(4,)` or `None`"
+    if not isinstance(answer, Mapping) or 'label' not in answer:
+        raise InputError(
+            f"{name} answered {text!r} with {str(answer)[:60]!r}; a dict with 'label', and "
+            "'scores' if there are any, is needed"
+        )
+    label, scores = answer['label'], answer.get('scores')
+    if label is not None and label not in LABELS:
+        raise InputError(
+            f"{name} gave {text!r} the label {label!r}; the labels are {', '.join(LABELS)}"
+        )
+    if scores is None:
+        return label, None
+    return label, _check_scores(scores, text, name)
 
 # %% ../nbs/reference/behavior.ipynb #45ac28a2
+def _call(predictor, texts, name):
+    "The answers of a predictor, as many as there are texts"
+    answers = predictor(texts)
+    if isinstance(answers, (str, Mapping)) or not isinstance(answers, Iterable):
+        raise InputError(
+            f"{name} returned a {type(answers).__name__}; a list of dicts is needed, one for "
+            "each text"
+        )
+    answers = list(answers)
+    if len(answers) != len(texts):
+        raise InputError(
+            f"{name} gave {len(answers)} answers for {len(texts)} texts; one for each is needed"
+        )
+    return answers
+
+# %% ../nbs/reference/behavior.ipynb #7b4f8ad6
 def ask(
     predictor:Callable, # From a list of texts to a list of dicts
     texts:Iterable[str], # Each is asked once
@@ -452,17 +474,7 @@ def ask(
             "a list of texts"
         )
     texts = list(dict.fromkeys(refuse_one(texts, 'ask')))
-    answers = predictor(texts)
-    if isinstance(answers, (str, Mapping)) or not isinstance(answers, Iterable):
-        raise InputError(
-            f"{name} returned a {type(answers).__name__}; a list of dicts is needed, one for "
-            "each text"
-        )
-    answers = list(answers)
-    if len(answers) != len(texts):
-        raise InputError(
-            f"{name} gave {len(answers)} answers for {len(texts)} texts; one for each is needed"
-        )
+    answers = _call(predictor, texts, name)
     out = {t: _check_answer(a, t, name) for t,a in zip(texts, answers)}
     if len({probs is None for _,probs in out.values()}) > 1:
         raise InputError(f"{name} gave scores for some texts only; give them for all, or for none")
@@ -542,6 +554,19 @@ def judge_suite(
     return judged
 
 # %% ../nbs/reference/behavior.ipynb #33115d2e
+def _rate(cases, kind):
+    "Failures among the cases of one capability and predictor; no rate where they were not judged"
+    if not cases.passed.notna().all():
+        nothing = dict.fromkeys(('rate', 'low', 'high'), math.nan)
+        return {'failures': pd.NA} | nothing | {'note': 'needs scores'}
+    failed = ~cases.passed
+    rate = float(failed.mean())
+    low, high = wilson(rate, cases.template.nunique())
+    by_label = kind == 'INV' and cases.move.isna().all()
+    note = 'judged by the label alone' if by_label else ''
+    return {'failures': int(failed.sum()), 'rate': rate, 'low': low, 'high': high, 'note': note}
+
+# %% ../nbs/reference/behavior.ipynb #7267d524
 def failure_rates(
     judged:pd.DataFrame, # From `judge_suite`
 )->pd.DataFrame: # One row per capability and predictor: `templates`, `cases`, `failures`, `rate`, `low`, `high`, `note`; no rate where nothing was judged
@@ -550,23 +575,7 @@ def failure_rates(
     rows = []
     for key,cases in judged.groupby(keys, sort=False):
         row = dict(zip(keys, key)) | {'templates': cases.template.nunique(), 'cases': len(cases)}
-        if cases.passed.notna().all():
-            failed = ~cases.passed
-            rate = float(failed.mean())
-            low, high = wilson(rate, row['templates'])
-            by_label = row['kind'] == 'INV' and cases.move.isna().all()
-            note = 'judged by the label alone' if by_label else ''
-            row |= {
-                'failures': int(failed.sum()),
-                'rate': rate,
-                'low': low,
-                'high': high,
-                'note': note,
-            }
-        else:
-            nothing = dict.fromkeys(('rate', 'low', 'high'), math.nan)
-            row |= {'failures': pd.NA} | nothing | {'note': 'needs scores'}
-        rows.append(row | {'about': cases.about.iloc[0]})
+        rows.append(row | _rate(cases, row['kind']) | {'about': cases.about.iloc[0]})
     return pd.DataFrame(rows).astype({'failures': 'Int64'})
 
 # %% ../nbs/reference/behavior.ipynb #a99fa027
@@ -684,7 +693,8 @@ def _shown_rates(rates):
     "Rates of one language in words: a row per capability, a column per predictor"
     keys = ['kind', 'capability', 'about', 'cases']
     shown = [
-        r.note if math.isnan(r.rate) else rate_text(r.rate, r.low, r.high) for r in rates.itertuples()
+        r.note if math.isnan(r.rate) else rate_text(r.rate, r.low, r.high)
+        for r in rates.itertuples()
     ]
     wide = rates.assign(shown=shown).pivot(index=keys, columns='predictor', values='shown')
     in_order = pd.MultiIndex.from_frame(rates[keys].drop_duplicates())

@@ -206,8 +206,9 @@ def calibration_part(
     answers = 'It always answers; `abstain_below` makes it answer `null` when it is not sure.'
     if below: answers = f'Under a confidence of {below:.2f} it answers `null`.'
     return (
-        f"## Confidence\n\nLogits are divided by {calibration['temperature']:.3f}, fitted on validation texts, "
-        f"before the softmax; `EmotionPredictor` does that, other libraries do not. {answers}\n\n"
+        f"## Confidence\n\nLogits are divided by {calibration['temperature']:.3f}, fitted on "
+        "validation texts, before the softmax; `EmotionPredictor` does that, other libraries do "
+        f"not. {answers}\n\n"
         + markdown_table(rows, right=('texts', 'calibration error before', 'after'))
     )
 
@@ -220,8 +221,8 @@ def behavior_part(
     rates = [r for r in (behavior or {}).get('rates', []) if r['predictor'] == name]
     if not rates:
         return (
-            '## Behavior\n\nThe behavioral suite was not run on this model; `emotion evaluate --cards` does it, '
-            'and writes this card anew.\n'
+            '## Behavior\n\nThe behavioral suite was not run on this model; '
+            '`emotion evaluate --cards` does it, and writes this card anew.\n'
         )
     rows = []
     for r in rates:
@@ -231,8 +232,9 @@ def behavior_part(
         about = {'language': language_name(r['language']), 'capability': cell_text(r['capability'])}
         rows.append(about | {'kind': r['kind'], 'cases': r['cases'], 'failing': failing})
     return (
-        '## Behavior\n\nShare of failing cases, with a 95 % interval. MFT: a label is expected; INV: a change '
-        'that should not matter; DIR: one that should.\n\n' + markdown_table(rows, right=('cases',))
+        '## Behavior\n\nShare of failing cases, with a 95 % interval. MFT: a label is expected; '
+        'INV: a change that should not matter; DIR: one that should.\n\n'
+        + markdown_table(rows, right=('cases',))
     )
 
 # %% ../nbs/reference/card.ipynb #6be0b665
@@ -292,6 +294,14 @@ def _quantized(quantization):
     left = f"{len(quantization['in_fp32'])} of {quantization['nodes']} nodes are in FP32"
     return f"INT8 gives the label of FP32 on {' and '.join(agrees)}; {left}."
 
+def _trimmed(trimming):
+    "What trimming changed, in words"
+    before, after = trimming['tokens_before'], trimming['tokens_after']
+    return (
+        f'The vocabulary was trimmed from {before:,} to {after:,} tokens; where no token of a '
+        'text was lost, the FP32 model answers exactly as before.'
+    )
+
 # %% ../nbs/reference/card.ipynb #1643099d
 def origin_part(
     facts:dict, # From `folder_facts`
@@ -308,13 +318,7 @@ def origin_part(
             'At least one of them is not known to allow everybody to use or pass on what was '
             'made from the data.'
         )
-    if facts['trimming']:
-        before = facts['trimming']['tokens_before']
-        after = facts['trimming']['tokens_after']
-        parts.append(
-            f'The vocabulary was trimmed from {before:,} to {after:,} tokens; where no token of a text was lost, '
-            'the FP32 model answers exactly as before.'
-        )
+    if facts['trimming']: parts.append(_trimmed(facts['trimming']))
     if facts['quantization']: parts.append(_quantized(facts['quantization']))
     if facts['versions']:
         made = ', '.join(

@@ -600,14 +600,13 @@ def cmd_trim(args):
     from emotion_detection.trimming import trim_model
     check_first(args, 'trimmed')
     config, data = dev_data(args)
-    size = args.vocab_size or config.trimming.vocab_size
+    trimming = config.trimming
+    size = args.vocab_size or trimming.vocab_size
     train, validation = (by_language(data, s) for s in ('train', 'validation'))
-    show_made(
-        args,
-        trim_model(
-            args.model_path, train, args.output_dir, size, validation, config.trimming.all_characters
-        ),
+    folder = trim_model(
+        args.model_path, train, args.output_dir, size, validation, trimming.all_characters
     )
+    show_made(args, folder)
 
 # %% ../nbs/reference/cli.ipynb #6e829143
 def cmd_evaluate(args):
@@ -997,8 +996,8 @@ def _bench_folder_arguments(p):
         default=[],
         metavar='DIR',
         help=(
-            'predict: what that model was made from, to compare with: its PyTorch, ONNX or OpenVINO '
-            'folder, or a folder of them; may be repeated'
+            'predict: what that model was made from, to compare with: its PyTorch, ONNX or '
+            'OpenVINO folder, or a folder of them; may be repeated'
         ),
     )
     p.add_argument(
@@ -1270,7 +1269,9 @@ def build_parser()->argparse.ArgumentParser:
     parser = _Parser(
         prog='emotion',
         allow_abbrev=False,
-        description='Emotion detection in English and Vietnamese: positive, negative, surprise, neutral.',
+        description=(
+            'Emotion detection in English and Vietnamese: positive, negative, surprise, neutral.'
+        ),
     )
     parser.add_argument('--version', action='version', version=f'emotion_detection {__version__}')
     commands = parser.add_subparsers(dest='command', parser_class=_Parser)

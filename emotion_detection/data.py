@@ -692,8 +692,9 @@ def _decode_list(values, table):
     if not all(type(v) is int for v in values):
         raise ValueError(f"label {show_value(values)} is not a list of names")
     raise ValueError(
-        f"label {values[0] if len(values) == 1 else show_value(values)} is a number, and nothing says what it means: "
-        "write names, or set `emotions: goemotions` (or vigoemotions) if it is an id of their 28 emotions"
+        f"label {values[0] if len(values) == 1 else show_value(values)} is a number, and nothing "
+        "says what it means: write names, or set `emotions: goemotions` (or vigoemotions) if it "
+        "is an id of their 28 emotions"
     )
 
 # %% ../nbs/reference/data.ipynb #541c3726
@@ -1032,17 +1033,11 @@ def drop_leaks(
         part, mask, own = examples[split], [], set()
         n = dropped[split] = {'empty': 0, 'duplicate': 0, 'leak': 0, 'other_phase': 0}
         for key,id in zip(part.keys, part.id):
-            why = (
-                None
-                if split == 'test'
-                else 'empty'
-                if not key
-                else 'leak'
-                if key in texts or id in ids
-                else 'duplicate'
-                if split == 'train' and not repeats and key in own
-                else None
-            )
+            if split == 'test': why = None
+            elif not key: why = 'empty'
+            elif key in texts or id in ids: why = 'leak'
+            elif split == 'train' and not repeats and key in own: why = 'duplicate'
+            else: why = None
             mask.append(why is None)
             own.add(key)
             if why: n[why] += 1
@@ -1191,8 +1186,9 @@ def missing_rows(
         )
     rows = sum(len(e) for e in dm.loaded.values())
     return (
-        f"{name} has no {split} rows: a hash of each text puts about one in ten there, and of {rows} texts it was none; "
-        "give more rows, a column `split`, or files for train, dev and test"
+        f"{name} has no {split} rows: a hash of each text puts about one in ten there, and of "
+        f"{rows} texts it was none; give more rows, a column `split`, or files for train, dev "
+        "and test"
     )
 
 # %% ../nbs/reference/data.ipynb #45769313

@@ -56,29 +56,26 @@ def _is_raw_release(source):
     except (ValueError, OSError, KeyError): return False
 
 # %% ../nbs/reference/data_report.ipynb #7799bf29
+def _published_counts(dm, splits, named):
+    "Keys of the counts that splits from one place should have, by their name or number of rows"
+    keys = {s: _counts_for(s, dm.columns[s], dm.source) for s in splits}
+    keys = {s: key for s,key in keys.items() if key in OFFICIAL_COUNTS}
+    alike = any(sum(dm.read[s]) == sum(OFFICIAL_COUNTS[key]) for s,key in keys.items())
+    return keys if named or alike else {}
+
+# %% ../nbs/reference/data_report.ipynb #f476b1a2
 def known_as(
     dm:DataModule,
 )->dict[str,tuple]: # Split name to a key of `OFFICIAL_COUNTS`; empty for data of one's own
     "Which published counts the rows should have."
-    source, known = dm.source, {}
+    source = dm.source
     hub = source.source.lower() in _HUB
-    held = {s for s in dm.read if source.evaluation_source and s != 'train'}
-    for splits, named in (
-        (
-            [s for s in SPLITS if s in dm.read and s not in held],
-            hub or _is_raw_release(Path(source.source).expanduser()),
-        ),
-        (
-            [s for s in SPLITS if s in held],
-            hub and not Path(source.evaluation_source or '').expanduser().exists(),
-        ),
-    ):
-        keys = {
-            s: k for s in splits if (k := _counts_for(s, dm.columns[s], source)) in OFFICIAL_COUNTS
-        }
-        if named or any(sum(dm.read[s])==sum(OFFICIAL_COUNTS[k]) for s,k in keys.items()):
-            known |= keys
-    return known
+    there = [s for s in SPLITS if s in dm.read]
+    held = [s for s in there if source.evaluation_source and s != 'train']
+    own = [s for s in there if s not in held]
+    own_named = hub or _is_raw_release(Path(source.source).expanduser())
+    held_named = hub and not Path(source.evaluation_source or '').expanduser().exists()
+    return _published_counts(dm, own, own_named) | _published_counts(dm, held, held_named)
 
 # %% ../nbs/reference/data_report.ipynb #eb8813f5
 _DATASETS = {'goemotions': 'GoEmotions', 'vigoemotions': 'ViGoEmotions'}

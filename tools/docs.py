@@ -1,6 +1,7 @@
 """Build the documentation site into `_docs/`: `python tools/docs.py`, and with `--check` follow all of its links
 
-`nbdev_docs` does the work and calls `quarto`; where that is missing, `tools/quarto_fallback/quarto` answers instead.
+`nbdev_docs` does the work and calls `quarto`; where that is missing, `tools/quarto_fallback/quarto`
+answers instead.
 """
 import argparse, importlib.metadata, os, re, shutil, subprocess, sys
 from pathlib import Path
@@ -18,7 +19,8 @@ def environment():
 
 
 def date_readme():
-    "nbdev renders README.md when it is older than index.ipynb, and a checkout sets dates at random: set it by what git says."
+    "Date README.md by what git says: nbdev renders one that is older than index.ipynb."
+    # the dates that a checkout sets are random
     readme = ROOT/'README.md'
     if not (readme.exists() and shutil.which('git')): return
     status = subprocess.run(
@@ -39,40 +41,48 @@ def reason(log):
     return ' '.join(errors[:1] + place[:1])
 
 
+def check_installed():
+    "Say so where nbdev would not find the package."
+    if not importlib.metadata.entry_points(group='nbdev', name='emotion_detection'):
+        sys.exit(
+            "docs: the package is not installed in this environment; run `pip install -e "
+            "'.[dev]'` first"
+        )
+
+
+def run_live(*options):
+    "The live page's own command; where it fails, so does this one."
+    done = subprocess.run([*LIVE, *options], cwd=ROOT, env=environment())
+    if done.returncode: sys.exit(done.returncode)
+
+
+def build_pages():
+    "Let nbdev write the pages; its output goes into a log."
+    shutil.rmtree(ROOT/'_proc', ignore_errors=True)
+    # a second worker would import torch once more, which costs more than it saves
+    command = ['nbdev_docs', '--n_workers', '1']
+    pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.STDOUT, 'text': True}
+    done = subprocess.run(command, cwd=ROOT, env=environment(), **pipes)
+    log = ROOT/'_proc/docs.log'
+    log.parent.mkdir(exist_ok=True)
+    log.write_text(done.stdout, 'utf8')
+    if done.returncode:
+        sys.exit(f'docs: {reason(done.stdout)} (the whole output is in {log.relative_to(ROOT)})')
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         '--check', action='store_true', help='count pages and links, and fail on a broken one'
     )
     check = parser.parse_args().check
-    if not importlib.metadata.entry_points(group='nbdev', name='emotion_detection'):
-        sys.exit(
-            "docs: the package is not installed in this environment; run `pip install -e "
-            "'.[dev]'` first"
-        )
+    check_installed()
     # says itself what is wrong with the model, before the minutes that the pages take
-    checked = subprocess.run([*LIVE, '--check'], cwd=ROOT, env=environment())
-    if checked.returncode: sys.exit(checked.returncode)
+    run_live('--check')
     date_readme()
-    shutil.rmtree(ROOT/'_proc', ignore_errors=True)
-    # a second worker would import torch once more, which costs more than it saves
-    command = ['nbdev_docs', '--n_workers', '1']
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    log = ROOT/'_proc/docs.log'
-    log.parent.mkdir(exist_ok=True)
-    log.write_text(done.stdout, 'utf8')
-    if done.returncode:
-        sys.exit(f'docs: {reason(done.stdout)} (the whole output is in {log.relative_to(ROOT)})')
+    build_pages()
     print('docs: the live page', file=sys.stderr)
-    done = subprocess.run([*LIVE, '_docs'], cwd=ROOT, env=environment())
-    if done.returncode: sys.exit(done.returncode)
+    run_live('_docs')
     print(f'docs: {len(list((ROOT/"_docs").rglob("*.html")))} pages in _docs/', file=sys.stderr)
     if check: sys.exit(subprocess.run([sys.executable, ROOT/'tools/crawl.py']).returncode)
 

@@ -1,13 +1,15 @@
 """Try training recipes on part of the data, one row per run: `python tools/recipe.py START_DIR OUT_DIR [NAME ...]`
 
-START_DIR is a trimmed encoder with a fresh head (`emotion trim`), or with `--phase2` the `phase1_final` of a training,
-from which phase 2 goes on. GOEMOTIONS_DIR names GoEmotions' official files. Each run appends a line to
-OUT_DIR/recipes.jsonl; a name and seed that is there already is not run again, so that an interrupted search goes on
-where it stopped. Settings are judged on validation texts only: 2,000 of GoEmotions, the 156 bundled Vietnamese ones,
-and one in ten of the other Vietnamese texts, which are left out of training here.
+START_DIR is a trimmed encoder with a fresh head (`emotion trim`), or with `--phase2` the
+`phase1_final` of a training, from which phase 2 goes on. GOEMOTIONS_DIR names GoEmotions' official
+files. Each run appends a line to OUT_DIR/recipes.jsonl; a name and seed that is there already is
+not run again, so that an interrupted search goes on where it stopped. Settings are judged on
+validation texts only: 2,000 of GoEmotions, the 156 bundled Vietnamese ones, and one in ten of the
+other Vietnamese texts, which are left out of training here.
 """
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 import sys
@@ -29,7 +31,7 @@ from emotion_detection.model import EmotionClassifier
 
 @dataclass
 class Recipe:
-    "One way to train; the defaults follow the tried run of design.md, on 10,000 English comments and with two epochs of phase 2."
+    "One way to train; the defaults follow the tried run of design.md, but for less English."
     english: int = 10_000        # comments of phase 1
     epochs: float = 1            # of phase 1; 0 leaves it out
     rate: float = 6e-5           # learning rate of phase 1
@@ -37,11 +39,9 @@ class Recipe:
     rate2: float = 3e-5
     replay: float = 0.05         # share of the English comments in each epoch of phase 2
     vietnamese: int = 100_000    # training texts of phase 2 at most
-    # Vietnamese classes with the shares of SKEWED, as another corpus has them
-    skewed: bool = False
+    skewed: bool = False         # Vietnamese classes with the shares of SKEWED
     trained: bool = False        # START_DIR has been through phase 1: its head is kept
-    # both languages at once, in phase 2's number of epochs for Vietnamese
-    mixed: bool = False
+    mixed: bool = False          # both languages at once, for as many epochs as phase 2 has
     batch: int = 32
     warmup: float = 0.1
     decay: float = 0.01
@@ -106,8 +106,8 @@ RECIPES = {
     'skewed, no weights': Recipe(skewed=True, balance='none'),
 }
 
-SKEWED = (0.3, 0.53, 0.09, 0.08)  # shares of LABELS: mostly negative, hardly anything neutral
-
+# shares of LABELS as another corpus has them: mostly negative, hardly anything neutral
+SKEWED = (0.3, 0.53, 0.09, 0.08)
 
 ARRAYS = ('labels', 'language', 'emotions', 'taught')  # of Texts, a row per text
 
@@ -227,6 +227,83 @@ def parameter_groups(model, heads, recipe, rate):
     return groups
 
 
+def rate_factor(part, warmup):
+    "Share of the learning rate at a part of the training: a line up, then a cosine down to 0."
+    falling = 0.5*(1 + np.cos(np.pi*max(0, part - warmup)/(1 - warmup)))
+    return min(part/warmup, falling)
+
+
+def balance(texts, recipe):
+    "Class weights, and numbers to add to the logits, per language: both of shape `(2, K)`."
+    ones, zeros = torch.ones(2, len(LABELS)), torch.zeros(2, len(LABELS))
+    if recipe.balance == 'none':
+        return ones, zeros
+    counts = np.stack([
+        np.bincount(texts.labels[texts.language == k], minlength=len(LABELS)) for k in (0, 1)
+    ])
+    if recipe.balance == 'all':
+        counts = np.tile(counts.sum(0), (2, 1))
+    counts = np.where(counts.sum(1, keepdims=True) > 0, counts, 1)
+    if recipe.balance == 'adjust':
+        shares = (counts + 1)/(counts + 1).sum(1, keepdims=True)
+        return ones, torch.tensor(np.log(shares), dtype=torch.float32)
+    weights = np.stack([class_weights(row, recipe.cap) for row in counts])
+    return torch.tensor(weights, dtype=torch.float32), zeros
+
+
+def losses(logits, labels, taught, recipe):
+    "The loss of each text, shape `(B,)`, by its label and by a teacher's probabilities."
+    each = F.cross_entropy(logits, labels, label_smoothing=recipe.smoothing, reduction='none')
+    if not recipe.teacher:
+        return each
+    by_teacher = F.cross_entropy(logits, taught, reduction='none')
+    return (1 - recipe.teacher)*each + recipe.teacher*by_teacher
+
+
+def set_dropout(model, rate):
+    "Give all layers one rate of dropout."
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = rate
+        if hasattr(module, 'dropout_prob'):
+            module.dropout_prob = rate
+
+
+def keep_layers(model, recipe):
+    "Leave out layers of the encoder."
+    encoder = model.base_model.encoder
+    kept = range(recipe.layers)
+    if recipe.spread:
+        kept = np.linspace(0, len(encoder.layer) - 1, recipe.layers).round().astype(int)
+    encoder.layer = torch.nn.ModuleList([encoder.layer[i] for i in kept])
+    model.config.num_hidden_layers = recipe.layers
+
+
+class Average:
+    "A moving average of a model's weights; none with a decay of 0."
+    def __init__(self, model, decay):
+        self.decay = decay
+        self.weights = {}
+        if decay:
+            for name, value in model.named_parameters():
+                self.weights[name] = value.detach().clone()
+
+    @torch.no_grad()
+    def update(self, model, step):
+        "Move towards the weights after a step."
+        share = 1 - min(self.decay, (step + 1)/(step + 10))
+        for name, value in model.named_parameters():
+            if name in self.weights:
+                self.weights[name].lerp_(value, share)
+
+    @torch.no_grad()
+    def copy_to(self, model):
+        "Give the model its average."
+        for name, value in model.named_parameters():
+            if name in self.weights:
+                value.copy_(self.weights[name])
+
+
 class Run:
     "One model in training."
     def __init__(self, recipe, start):
@@ -234,126 +311,82 @@ class Run:
         torch.manual_seed(recipe.seed)
         self.classifier = EmotionClassifier.load(start)
         self.model = self.classifier.model
-        for module in self.model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = recipe.dropout
-            if hasattr(module, 'dropout_prob'):
-                module.dropout_prob = recipe.dropout
+        set_dropout(self.model, recipe.dropout)
         if not recipe.trained:
             self.model.classifier.reset_parameters()
-        encoder = self.model.base_model.encoder
-        kept = range(recipe.layers)
-        if recipe.spread:
-            kept = np.linspace(0, len(encoder.layer) - 1, recipe.layers).round().astype(int)
-        encoder.layer = torch.nn.ModuleList([encoder.layer[i] for i in kept])
-        self.model.config.num_hidden_layers = recipe.layers
+        keep_layers(self.model, recipe)
         self.model.get_input_embeddings().weight.requires_grad_(not recipe.freeze)
         self.heads = torch.nn.ModuleDict({
             'emotions': torch.nn.Linear(self.model.config.hidden_size, len(GOEMOTIONS))
         })
         self.steps = 0
 
-    def weights(self, texts):
-        "Class weights or log-shares per language, shape `(2, K)`."
-        counts = np.stack([
-            np.bincount(texts.labels[texts.language == k], minlength=len(LABELS)) for k in (0, 1)
-        ])
-        if self.recipe.balance == 'all':
-            counts = np.tile(counts.sum(0), (2, 1))
-        counts = np.where(counts.sum(1, keepdims=True) > 0, counts, 1)
-        if self.recipe.balance == 'none':
-            return torch.ones(2, len(LABELS)), torch.zeros(2, len(LABELS))
-        if self.recipe.balance == 'adjust':
-            shares = (counts + 1)/(counts + 1).sum(1, keepdims=True)
-            return torch.ones(2, len(LABELS)), torch.tensor(np.log(shares), dtype=torch.float32)
-        weights = np.stack([class_weights(row, self.recipe.cap) for row in counts])
-        return torch.tensor(weights, dtype=torch.float32), torch.zeros(2, len(LABELS))
+    def emotion_loss(self, pooled, wanted):
+        "The auxiliary loss of 28 emotions, on English texts."
+        found = self.heads['emotions'](pooled)
+        loss = F.binary_cross_entropy_with_logits(found, wanted)
+        return self.recipe.emotions*loss*len(GOEMOTIONS)/4
 
     def loss(self, texts, rows, weights, shift):
         "The loss of one step."
         ids, mask = padded([texts.ids[i] for i in rows])
         labels = torch.tensor(texts.labels[rows])
         language = torch.tensor(texts.language[rows])
-        hidden = self.model.base_model(ids, mask)
-        logits = self.model.classifier(self.model.dropout(hidden.pooler_output)) + shift[language]
+        pooled = self.model.base_model(ids, mask).pooler_output
+        logits = self.model.classifier(self.model.dropout(pooled)) + shift[language]
         weight = weights[language, labels]
-        each = F.cross_entropy(
-            logits, labels, label_smoothing=self.recipe.smoothing, reduction='none'
-        )
-        if self.recipe.teacher:
-            taught = F.cross_entropy(logits, torch.tensor(texts.taught[rows]), reduction='none')
-            each = (1 - self.recipe.teacher)*each + self.recipe.teacher*taught
+        each = losses(logits, labels, torch.tensor(texts.taught[rows]), self.recipe)
         loss = (weight*each).sum()/weight.sum()
         english = language == 0
         if self.recipe.emotions and english.any():
-            found = self.heads['emotions'](hidden.pooler_output[english])
             wanted = torch.tensor(texts.emotions[rows])[english]
-            loss = (
-                loss
-                + self.recipe.emotions
-                * F.binary_cross_entropy_with_logits(found, wanted)
-                * len(GOEMOTIONS)
-                / 4
-            )
+            loss = loss + self.emotion_loss(pooled[english], wanted)
         return loss
 
-    def train(self, draw, epochs, rate, probe=0):
-        "Train on what `draw(epoch)` gives."
-        recipe = self.recipe
-        generator = np.random.default_rng(recipe.seed)
-        per_epoch = -(-len(draw(0))//recipe.batch)
-        total = int(per_epoch*epochs)
-        optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, self.heads, recipe, rate), betas=(0.9, 0.999)
-        )
-        bases = [group['lr'] for group in optimizer.param_groups]
-        self.model.train()
-        average = (
-            {name: value.detach().clone() for name, value in self.model.named_parameters()}
-            if recipe.average
-            else {}
-        )
-        if probe:
-            self.probe(draw(0), probe)
-        weights, shift = self.weights(draw(0))
+    def each_step(self, draw, total):
+        "The texts and rows of each of `total` steps."
+        generator = np.random.default_rng(self.recipe.seed)
         step = 0
         epoch = 0
         while step < total:
             texts = draw(epoch)
             epoch += 1
-            for rows in batches([len(ids) for ids in texts.ids], recipe.batch, generator):
-                if step >= total:
-                    break
-                part = step/max(total, 1)
-                scale = min(
-                    part / recipe.warmup,
-                    0.5 * (1 + np.cos(np.pi * max(0, part - recipe.warmup) / (1 - recipe.warmup))),
-                )
-                for group, base in zip(optimizer.param_groups, bases):
-                    group['lr'] = base*max(scale, 1/total)
-                self.loss(texts, rows, weights, shift).backward()
-                torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-                optimizer.step()
-                optimizer.zero_grad()
-                with torch.no_grad():
-                    for name, value in self.model.named_parameters():
-                        if name in average:
-                            average[name].lerp_(
-                                value, 1 - min(recipe.average, (step + 1) / (step + 10))
-                            )
+            lengths = [len(ids) for ids in texts.ids]
+            for rows in batches(lengths, self.recipe.batch, generator)[:total - step]:
+                yield texts, rows
                 step += 1
-                if step % 50 == 0:
-                    print(f'  step {step}/{total}', file=sys.stderr, flush=True)
-        with torch.no_grad():
-            for name, value in self.model.named_parameters():
-                if name in average:
-                    value.copy_(average[name])
-        self.steps += step
+
+    def train(self, draw, epochs, rate, probe=0):
+        "Train on what `draw(epoch)` gives."
+        recipe = self.recipe
+        per_epoch = -(-len(draw(0))//recipe.batch)
+        total = int(per_epoch*epochs)
+        groups = parameter_groups(self.model, self.heads, recipe, rate)
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999))
+        bases = [group['lr'] for group in optimizer.param_groups]
+        self.model.train()
+        average = Average(self.model, recipe.average)
+        if probe:
+            self.probe(draw(0), probe)
+        weights, shift = balance(draw(0), recipe)
+        for step, (texts, rows) in enumerate(self.each_step(draw, total)):
+            factor = max(rate_factor(step/total, recipe.warmup), 1/total)
+            for group, base in zip(optimizer.param_groups, bases):
+                group['lr'] = base*factor
+            self.loss(texts, rows, weights, shift).backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            average.update(self.model, step)
+            if (step + 1) % 50 == 0:
+                print(f'  step {step + 1}/{total}', file=sys.stderr, flush=True)
+        average.copy_to(self.model)
+        self.steps += total
 
     def probe(self, texts, steps):
         "Train the head alone."
         generator = np.random.default_rng(self.recipe.seed)
-        weights, shift = self.weights(texts)
+        weights, shift = balance(texts, self.recipe)
         for parameter in self.model.base_model.parameters():
             parameter.requires_grad_(False)
         optimizer = torch.optim.AdamW(self.model.classifier.parameters(), lr=1e-2)
@@ -415,46 +448,65 @@ def scores_of(model, texts):
     return {name: macro_f1(log_probs(model, part), part) for name, part in texts.items()}
 
 
-def run_recipe(recipe, start, data):
-    "Train by a recipe and judge it."
-    train_en, train_vi, validation = data
-    generator = np.random.default_rng(recipe.seed)
-    english = train_en.take(generator.permutation(len(train_en))[:recipe.english])
-    vietnamese = train_vi.take(
-        np.random.default_rng(0).permutation(len(train_vi))[: recipe.vietnamese]
-    )
+def texts_of(recipe, train_en, train_vi):
+    "The training texts of both languages that a recipe takes."
+    order = np.random.default_rng(recipe.seed).permutation(len(train_en))
+    english = train_en.take(order[:recipe.english])
+    order = np.random.default_rng(0).permutation(len(train_vi))
+    vietnamese = train_vi.take(order[:recipe.vietnamese])
     if recipe.skewed:
         vietnamese = skew(vietnamese, np.random.default_rng(0))
-    begun = time.time()
-    if recipe.teacher:
-        teacher = EmotionClassifier.load(start).model
-        for texts in (english, vietnamese):
-            texts.taught = np.exp(log_probs(teacher, texts))
-    run = Run(recipe, start)
-    row = dataclasses.asdict(recipe) | {'phase1': None}
-    if recipe.epochs:
-        run.train(lambda epoch: english, recipe.epochs, recipe.rate, recipe.probe)
-    if recipe.epochs2 and (recipe.epochs or recipe.trained):
-        row['phase1'] = scores_of(run.model, validation)
+    return english, vietnamese
+
+
+def ask_teacher(start, *parts):
+    "Note what the model in START_DIR says to the texts."
+    teacher = EmotionClassifier.load(start).model
+    for texts in parts:
+        texts.taught = np.exp(log_probs(teacher, texts))
+
+
+def train_phase2(run, english, vietnamese):
+    "Vietnamese, with a share of the English texts drawn anew in each epoch."
+    recipe = run.recipe
 
     def draw(epoch):
         count = round(recipe.replay*len(english))
         rows = np.random.default_rng((recipe.seed, epoch)).permutation(len(english))[:count]
         return vietnamese + english.take(rows)
 
+    first = recipe.mixed and not recipe.epochs and not recipe.trained
+    run.train(draw, recipe.epochs2, recipe.rate if first else recipe.rate2)
+
+
+def judged(model, validation):
+    "Macro-F1 on each of the validation sets, as it is and with a bias per class."
+    scores = {name: log_probs(model, part) for name, part in validation.items()}
+    with_bias, bias = crossed(scores, validation)
+    return {
+        'final': {name: macro_f1(scores[name], part) for name, part in validation.items()},
+        'with_bias': with_bias,
+        'bias': [round(float(b), 2) for b in bias],
+    }
+
+
+def run_recipe(recipe, start, data):
+    "Train by a recipe and judge it."
+    train_en, train_vi, validation = data
+    english, vietnamese = texts_of(recipe, train_en, train_vi)
+    begun = time.time()
+    if recipe.teacher:
+        ask_teacher(start, english, vietnamese)
+    run = Run(recipe, start)
+    row = dataclasses.asdict(recipe) | {'phase1': None}
+    if recipe.epochs:
+        run.train(lambda epoch: english, recipe.epochs, recipe.rate, recipe.probe)
+    if recipe.epochs2 and (recipe.epochs or recipe.trained):
+        row['phase1'] = scores_of(run.model, validation)
     if recipe.epochs2:
-        run.train(
-            draw,
-            recipe.epochs2,
-            recipe.rate
-            if recipe.mixed and not recipe.epochs and not recipe.trained
-            else recipe.rate2,
-        )
+        train_phase2(run, english, vietnamese)
     minutes = (time.time() - begun)/60
-    scores = {name: log_probs(run.model, part) for name, part in validation.items()}
-    row['final'] = {name: macro_f1(scores[name], part) for name, part in validation.items()}
-    row['with_bias'], bias = crossed(scores, validation)
-    row['bias'] = [round(float(b), 2) for b in bias]
+    row |= judged(run.model, validation)
     return row | {'minutes': round(minutes, 1), 'steps': run.steps}
 
 
@@ -472,8 +524,8 @@ def chosen(name, args):
     return f'{name}, {args.english} English' if args.english else name, recipe
 
 
-def main():
-    "Run the recipes that are not in the file yet."
+def arguments():
+    "What the command line asks for."
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('start', type=Path)
     parser.add_argument('out', type=Path)
@@ -488,30 +540,40 @@ def main():
         action='store_true',
         help='phase 2 alone, from a START_DIR that has been through phase 1',
     )
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def finished(file):
+    "Names and seeds of the rows in a file."
+    if not file.is_file():
+        return set()
+    rows = map(json.loads, file.read_text('utf8').splitlines())
+    return {(row['name'], row['seed']) for row in rows}
+
+
+def write_row(file, row):
+    "Append a row to a file, and print what matters of it."
+    with file.open('a', encoding='utf8') as lines:
+        lines.write(json.dumps(row) + '\n')
+    keys = ('name', 'seed', 'phase1', 'final', 'with_bias', 'minutes')
+    print(json.dumps({key: row[key] for key in keys}), flush=True)
+
+
+def main():
+    "Run the recipes that are not in the file yet."
+    args = arguments()
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out/'recipes.jsonl'
-    done = set()
-    if file.is_file():
-        done = {
-            (row['name'], row['seed'])
-            for row in map(json.loads, file.read_text('utf8').splitlines())
-        }
-    data = load_texts(
-        EmotionClassifier.load(args.start), os.environ['GOEMOTIONS_DIR'], args.vietnamese
-    )
-    for seed in args.seeds:
-        for name in args.names or RECIPES:
-            title, recipe = chosen(name, args)
-            recipe = dataclasses.replace(recipe, seed=seed)
-            if (title, seed) in done:
-                continue
-            print(f'{title}, seed {seed}', file=sys.stderr, flush=True)
-            row = run_recipe(recipe, args.start, data)
-            with file.open('a', encoding='utf8') as lines:
-                lines.write(json.dumps({'name': title} | row) + '\n')
-            shown = {k: row[k] for k in ('phase1', 'final', 'with_bias', 'minutes')}
-            print(json.dumps({'name': title, 'seed': seed} | shown), flush=True)
+    done = finished(file)
+    classifier = EmotionClassifier.load(args.start)
+    data = load_texts(classifier, os.environ['GOEMOTIONS_DIR'], args.vietnamese)
+    for seed, name in itertools.product(args.seeds, args.names or RECIPES):
+        title, recipe = chosen(name, args)
+        if (title, seed) in done:
+            continue
+        print(f'{title}, seed {seed}', file=sys.stderr, flush=True)
+        recipe = dataclasses.replace(recipe, seed=seed)
+        write_row(file, {'name': title} | run_recipe(recipe, args.start, data))
 
 
 if __name__ == '__main__':

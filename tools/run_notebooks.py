@@ -1,59 +1,63 @@
 """Execute notebooks and save their outputs, which are the documentation: `python tools/run_notebooks.py nbs/01_loss.ipynb ...`
 
-Without names, all of `nbs/` and its shelves. Cells with a flag of `tst_flags` in settings.ini (slow, net, gpu) keep their stored outputs
-unless `--flags slow` asks for all of them or `--cells ID ...` for these. A notebook that fails is not saved. Afterwards run `nbdev_clean`.
+Without names, all of `nbs/` and its shelves. Cells with a flag of `tst_flags` in settings.ini
+(slow, net, gpu) keep their stored outputs unless `--flags slow` asks for all of them or
+`--cells ID ...` for these. A notebook that fails is not saved. Afterwards run `nbdev_clean`.
 """
 import argparse, base64, io, os, subprocess, sys, time
 from pathlib import Path
 from PIL import Image
 
 
-def execute(path, flags, cells=()):
-    "Run one notebook in this process and save it, of the flagged cells those with these flags or ids; raises `SystemExit` with the traceback when a cell fails."
+OFFLINE_AND_QUIET = {
+    'IN_TEST': '1',
+    'HF_DATASETS_DISABLE_PROGRESS_BARS': '1',
+    'HF_HUB_OFFLINE': '1',
+    'TOKENIZERS_PARALLELISM': 'false',
+}
+
+
+def is_skipped(cell, flags, cells):
+    "Does a cell keep its outputs? So do those with one of these flags that are not among `cells`."
+    if cell.cell_type != 'code' or 'nbdev_export(' in cell.source: return True
+    marks = getattr(cell, 'directives_', {}) or {}
+    if flags & marks.keys() and cell.get('id') not in cells: return True
+    return marks.get('eval:', [''])[0].lower() == 'false'
+
+
+def save_outputs(path, ran):
+    "Store what cells put out, but for stderr, in their notebook."
     from execnb.nbio import read_nb, write_nb
+    # read again: nbdev's processing has taken the directives out of the sources of `ran`
+    saved = read_nb(path)
+    for cell, done in zip(saved.cells, ran, strict=True):
+        if cell.cell_type != 'code': continue
+        cell['execution_count'] = None
+        cell['outputs'] = [smaller(o) for o in done.outputs if o.get('name') != 'stderr']
+    write_nb(saved, path)
+
+
+def execute(path, flags, cells=()):
+    "Run a notebook in this process and save it; `SystemExit` with the traceback of a failure."
     from execnb.shell import CaptureShell
     from nbdev.config import get_config
     from nbdev.process import NBProcessor
     skip = set(get_config().tst_flags.split()) - set(flags)
     nb = NBProcessor(path, process=True).nb
-
-    def skipped(cell):
-        if cell.cell_type != 'code': return True
-        marks = getattr(cell, 'directives_', {}) or {}
-        return (
-            'nbdev_export(' in cell.source
-            or bool(skip & marks.keys()) and cell.get('id') not in cells
-            or marks.get('eval:', [''])[0].lower() == 'false'
-        )
-
-    os.environ |= {
-        'IN_TEST': '1',
-        'HF_DATASETS_DISABLE_PROGRESS_BARS': '1',
-        'HF_HUB_OFFLINE': '1',
-        'TOKENIZERS_PARALLELISM': 'false',
-    }
+    os.environ |= OFFLINE_AND_QUIET
     os.chdir(path.parent)
     shell = CaptureShell(path)
-    try: shell.run_all(nb, exc_stop=True, preproc=skipped)
+    try: shell.run_all(nb, exc_stop=True, preproc=lambda cell: is_skipped(cell, skip, cells))
     except Exception: raise SystemExit(shell.prettytb(fname=path))
-    # not `nb`: nbdev's processing has taken the directives out of its sources
-    saved = read_nb(path)
-    for cell,ran in zip(saved.cells, nb.cells, strict=True):
-        if cell.cell_type == 'code':
-            cell['execution_count'], cell['outputs'] = (
-                None,
-                [smaller(o) for o in ran.outputs if o.get('name') != 'stderr'],
-            )
-    write_nb(saved, path)
+    save_outputs(path, nb.cells)
 
 
 def smaller(output):
-    "A figure with at most 256 colors, a third of the size to the same eye; other outputs as they are."
+    "A figure with at most 256 colors, a third of the size to the same eye; others as they are."
     if png := output.get('data', {}).get('image/png'):
         buffer = io.BytesIO()
-        Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB').quantize(256).save(
-            buffer, 'PNG', optimize=True
-        )
+        figure = Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB')
+        figure.quantize(256).save(buffer, 'PNG', optimize=True)
         output['data']['image/png'] = base64.b64encode(buffer.getvalue()).decode()
     return output
 
