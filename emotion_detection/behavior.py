@@ -179,13 +179,18 @@ def block_pairs(
             else: out.append((template, *map(str.strip, t.partition(' => ')[::2])))
     return out
 
+# %% ../nbs/reference/behavior.ipynb #fecb9751
+def _twice(things):
+    "Those that are there more than once"
+    return [thing for thing,n in Counter(things).items() if n > 1]
+
 # %% ../nbs/reference/behavior.ipynb #bec162c3
 class _Map(dict): line = 0
 
 class _Lines(yaml.BaseLoader):
     "YAML of texts alone whose mappings know their line"
     def construct_mapping(self, node, deep=False):
-        twice = [k for k,n in Counter(str(k.value) for k,_ in node.value).items() if n > 1]
+        twice = _twice(str(k.value) for k,_ in node.value)
         if twice:
             raise yaml.constructor.ConstructorError(
                 None, None, f'the key {twice[0]!r} is given twice', node.start_mark
@@ -336,7 +341,7 @@ def _capability(part, language, words, where):
     if not (isinstance(part['cases'], list) and part['cases']):
         raise InputError(f"{where}, line {part.line}: cases is a list of blocks")
     cases = [c for block in part['cases'] for c in _block_cases(block, part['kind'], words, where)]
-    if twice := [c for c,n in Counter((c.text, c.changed) for c in cases).items() if n > 1]:
+    if twice := _twice((c.text, c.changed) for c in cases):
         raise InputError(f"{where}, line {part.line}: {twice[0][0]!r} is there twice")
     return Capability(part['name'], language, part['kind'], part['about'], tuple(cases))
 
@@ -366,9 +371,7 @@ def _slot_words(raw, where):
 # %% ../nbs/reference/behavior.ipynb #822d77a2
 def _check_suite(capabilities, words, where):
     "`InputError` where two capabilities share a name, or no text uses the words of a slot"
-    names = Counter(c.name for c in capabilities)
-    twice = [name for name,n in names.items() if n > 1]
-    if twice:
+    if twice := _twice(c.name for c in capabilities):
         raise InputError(f"{where}: there are two capabilities named {twice[0]!r}")
     templates = [case.template for c in capabilities for case in c.cases]
     idle = words.keys() - {slot for t in templates for slot in _SLOT.findall(t)}
@@ -407,7 +410,7 @@ def load_suite(
     found = _suite_files(path) if path.is_dir() else [path]
     if not found: raise InputError(f"there is no .yaml file in {path}")
     out = [c for p in found for c in read_suite(p)]
-    if twice := [k for k,n in Counter((c.language, c.name) for c in out).items() if n > 1]:
+    if twice := _twice((c.language, c.name) for c in out):
         raise InputError(f"two files of {path} have a capability {twice[0][1]!r} in {twice[0][0]}")
     return out
 
@@ -683,10 +686,10 @@ def plot_failures(
 # %% ../nbs/reference/behavior.ipynb #4ef67464
 def _table(frame):
     "A frame as a Markdown table"
-    return markdown_table([
-        {c: cell_text('' if v is None else v) for c, v in row.items()}
-        for row in frame.to_dict('records')
-    ]).rstrip()
+    rows = []
+    for row in frame.to_dict('records'):
+        rows.append({c: cell_text('' if v is None else v) for c,v in row.items()})
+    return markdown_table(rows).rstrip()
 
 # %% ../nbs/reference/behavior.ipynb #8bea7ae0
 def _shown_rates(rates):
@@ -737,10 +740,10 @@ def behavior_text(
 # %% ../nbs/reference/behavior.ipynb #ebd30d80
 def _json_rates(rates):
     "Rates as JSON has them: four decimals, nothing where there is no number"
-    return [
-        {k: None if pd.isna(v) else v for k, v in r.items()}
-        for r in rates.round(4).astype(object).to_dict('records')
-    ]
+    rows = []
+    for row in rates.round(4).astype(object).to_dict('records'):
+        rows.append({k: None if pd.isna(v) else v for k,v in row.items()})
+    return rows
 
 # %% ../nbs/reference/behavior.ipynb #c35f54ce
 def write_behavior(

@@ -436,6 +436,11 @@ def _spread(rounds):
     "The slowest round over the fastest"
     return max(rounds)/min(rounds)
 
+def _medians(rounds):
+    "The median of each round"
+    import numpy as np
+    return [np.median(seconds) for seconds in rounds]
+
 # %% ../nbs/reference/bench_predict.ipynb #efab677f
 def _times(got):
     "Medians and spreads of one contender"
@@ -445,7 +450,7 @@ def _times(got):
     return {
         'ms_p50': float(np.median(every)),
         'ms_p95': float(np.percentile(every, 95)),
-        'ms_spread': _spread([np.median(seconds) for seconds in got['singles']]),
+        'ms_spread': _spread(_medians(got['singles'])),
         'texts_per_second': listed/sum(got['many']),
         'many_s': sum(got['many']),
         'many_spread': _spread(got['many']),
@@ -487,11 +492,9 @@ def summarize(
     first:dict, # The part of the contender that it is compared with
 )->dict: # A row of the table of `bench_predict`
     "Medians, spreads and ratios of one contender."
-    import numpy as np
-    medians = [[np.median(seconds) for seconds in part['singles']] for part in (first, got)]
     return {'name': contender.name} | _times(got) | _space(contender, got) | {
         'agreement': _agreement(got['labels'], first['labels']),
-        'latency_ratio': _faster(*medians),
+        'latency_ratio': _faster(_medians(first['singles']), _medians(got['singles'])),
         'throughput_ratio': _faster(first['many'], got['many']),
         'cold_ratio': _faster(first['starts'], got['starts']),
     }

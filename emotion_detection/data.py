@@ -231,11 +231,11 @@ def load_bundled(
         raise InputError(f"bundled:{'+'.join(names)} names samples twice")
     found = [load_local(bundled_path(name)) for name in names]
     if len(found) == 1: return found[0]
-    found = [
-        {s: rows.select_columns(['text', 'label']) for s, rows in parts.items()} for parts in found
-    ]
-    joined = {s: [parts[s] for parts in found if s in parts] for s in SPLITS}
-    return {s: join_tables(parts, 'samples') for s,parts in joined.items() if parts}
+    joined = {}
+    for split in SPLITS:
+        parts = [rows[split].select_columns(['text', 'label']) for rows in found if split in rows]
+        if parts: joined[split] = join_tables(parts, 'samples')
+    return joined
 
 # %% ../nbs/reference/data.ipynb #e9d9ac55
 def gather_columns(
@@ -942,6 +942,13 @@ def row_id(
     value = row.get(column) if column else None
     return None if value in (None, '') or value != value else str(value)
 
+# %% ../nbs/reference/data.ipynb #a3f93488
+def _one_vote(
+    label:int, # Label id
+)->list[float]: # Shape `(K,)`
+    "The votes of a rating."
+    return [float(k==label) for k in range(len(LABELS))]
+
 # %% ../nbs/reference/data.ipynb #1c7a66ad
 def add_rating(
     out:Examples, # Gets the rating
@@ -954,7 +961,7 @@ def add_rating(
     gather:bool, # Add to the votes of the comment, if it is there
 ):
     "Add one rating to its comment, or a new comment."
-    vote = [float(k==label) for k in range(len(LABELS))]
+    vote = _one_vote(label)
     at = seen.setdefault(key, len(out))
     known = at < len(out)
     if gather and known: out.votes[at] = [a+b for a,b in zip(out.votes[at], vote)]
@@ -971,10 +978,7 @@ def majority(
     order = [LABEL2ID[l] for l in PRIORITY]
     best = [max(order, key=lambda k: (v[k], -order.index(k))) for v in examples.votes]
     return Examples(
-        examples.text,
-        [[float(k == b) for k in range(len(LABELS))] for b in best],
-        examples.id,
-        examples.language,
+        examples.text, [_one_vote(k) for k in best], examples.id, examples.language
     )
 
 # %% ../nbs/reference/data.ipynb #0cb07d94
@@ -983,7 +987,7 @@ def by_rating(
 )->Examples: # One row per vote
     "Take votes apart again, as `targets: rows` has them."
     rows = [
-        (t, [float(k == j) for j in range(len(v))], i, l)
+        (t, _one_vote(k), i, l)
         for t, v, i, l in zip(examples.text, examples.votes, examples.id, examples.language)
         for k, n in enumerate(v)
         for _ in range(int(n))
@@ -995,7 +999,10 @@ def class_counts(
     examples:Examples,
 )->list[float]: # Votes per class, in the order of `LABELS`
     "How many ratings each class got."
-    return [sum(v[k] for v in examples.votes) for k in range(len(LABELS))]
+    counts = [0]*len(LABELS)
+    for votes in examples.votes:
+        counts = [a+b for a,b in zip(counts, votes)]
+    return counts
 
 # %% ../nbs/reference/data.ipynb #7ad2f701
 def split_for_text(
@@ -1017,10 +1024,11 @@ def split_examples(
     if not missing or not len(train): return {s: examples.get(s, Examples()) for s in SPLITS}
     place = [split_for_text(k) if k else 'train' for k in (train.id if by_id else train.keys)]
     place = [p if p in missing else 'train' for p in place]
-    return {
-        s: examples[s] if s in SPLITS[1:] and s in examples else train.keep([p == s for p in place])
-        for s in SPLITS
-    }
+    out = {}
+    for split in SPLITS:
+        cut = split == 'train' or split in missing
+        out[split] = train.keep([p == split for p in place]) if cut else examples[split]
+    return out
 
 # %% ../nbs/reference/data.ipynb #d1b68c7e
 def drop_leaks(
@@ -1051,10 +1059,11 @@ def number_rows(
     examples:dict[str,Examples],
 )->dict[str,Examples]: # With the ids `train:1`, `train:2`, …
     "Put row numbers in the place of ids that are no ids of comments."
-    return {
-        s: Examples(e.text, e.votes, [f'{s}:{n}' for n in range(1, len(e) + 1)], e.language)
-        for s, e in examples.items()
-    }
+    out = {}
+    for split,part in examples.items():
+        numbers = [f'{split}:{n}' for n in range(1, len(part) + 1)]
+        out[split] = Examples(part.text, part.votes, numbers, part.language)
+    return out
 
 # %% ../nbs/reference/data.ipynb #d4d95476
 def make_ids_unique(
@@ -1201,7 +1210,8 @@ def check_splits(
         for split in needs:
             if not len(dm.splits[split]): raise InputError(missing_rows(dm, split))
     if 'train' not in needs: return
-    counts = [sum(c) for c in zip(*(class_counts(dm.train) for dm in dms))]
+    of_each = [class_counts(dm.train) for dm in dms]
+    counts = [sum(c) for c in zip(*of_each)]
     labels = [l for l,c in zip(LABELS, counts) if c]
     if len(labels) < 2:
         raise InputError(

@@ -25,8 +25,8 @@ def fingerprint(
 )->str: # 64 hexadecimal digits
     "SHA-256 over the sorted lines `[text, votes]`, each a JSON array."
     lines = sorted(
-        json.dumps([t, [float(v) for v in votes]])
-        for t, votes in zip(examples.text, examples.votes)
+        json.dumps([text, list(map(float, votes))])
+        for text,votes in zip(examples.text, examples.votes)
     )
     return hashlib.sha256('\n'.join(lines).encode()).hexdigest()
 
@@ -127,11 +127,10 @@ def conflicts(
             own = comments.setdefault(key, {})
             own[id] = [a+b for a,b in zip(own[id], votes)] if id in own else votes
     several = {k: c for k,c in comments.items() if k and len(c) > 1}
-    at_odds = {
-        k
-        for k, c in several.items()
-        if len({v.index(1.0) for v in majority(Examples([k] * len(c), list(c.values()))).votes}) > 1
-    }
+    at_odds = set()
+    for key,own in several.items():
+        chosen = majority(Examples([key]*len(own), list(own.values()))).votes
+        if len({votes.index(1.0) for votes in chosen}) > 1: at_odds.add(key)
     return {s: at_odds & set(part.keys) for s,part in dm.loaded.items()}
 
 # %% ../nbs/reference/data_report.ipynb #247047f7
@@ -220,19 +219,14 @@ def report_table(
 ): # `pandas.DataFrame`, one row per split
     "Reports as a table, for a notebook."
     pd = require('pandas', why='a table')
-    rows = [
-        {
-            'language': r['language'],
-            **{
-                k: v
-                for k, v in s.items()
-                if not isinstance(v, dict) and k not in ('fingerprint', 'tokens')
-            },
-            **s['votes_per_class'],
-        }
-        for r in reports
-        for s in r['splits']
-    ]
+    hidden = ('fingerprint', 'tokens')
+    rows = []
+    for report in reports:
+        for split in report['splits']:
+            plain = {
+                k: v for k,v in split.items() if not isinstance(v, dict) and k not in hidden
+            }
+            rows.append({'language': report['language']} | plain | split['votes_per_class'])
     return pd.DataFrame(rows).set_index(['language','split'])
 
 # %% ../nbs/reference/data_report.ipynb #71e53a74
@@ -303,6 +297,11 @@ def _notes(r):
     yield from (('' if c['equal'] else 'WARNING: ') + c['message'] for c in r['published'])
     if not r['published']: yield 'no published counts are known for this source'
 
+# %% ../nbs/reference/data_report.ipynb #3d9b42a1
+def _in_columns(label, cells):
+    "One line of the terminal report"
+    return f'{label:<28}' + ''.join(f'{cell:>19}' for cell in cells)
+
 # %% ../nbs/reference/data_report.ipynb #78c35d1e
 def report_text(
     *reports:dict, # From `data_report`
@@ -315,7 +314,7 @@ def report_text(
         facts = [r['source'], r['config'], held, commit, f"targets {r['targets']}", r['license']]
         table = [('', [s['split'] for s in r['splits']]), *_lines(r)]
         out += [f"{r['language']}: {', '.join(f for f in facts if f)}", '']
-        out += [f'{label:<28}' + ''.join(f'{c:>19}' for c in cells) for label,cells in table]
+        out += [_in_columns(label, cells) for label,cells in table]
         out += ['', *_notes(r), '']
     return '\n'.join(out)
 
