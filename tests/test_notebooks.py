@@ -66,7 +66,7 @@ def test_export_and_clean_change_nothing(tmp_path):
 
 
 # Pages whose flagged cells were rewritten for another model and have not been run since, alone on a machine, as timing wants it
-TO_BE_RUN = {'static', 'int8'}
+TO_BE_RUN = {'static'}
 
 
 def with_stored_values(path):
