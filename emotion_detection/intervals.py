@@ -139,7 +139,8 @@ def wilson(
     spread = z*math.sqrt(rate*(1-rate)/n + z*z/(4*n*n))
     low = (center-spread)/(1 + z*z/n)
     high = (center+spread)/(1 + z*z/n)
-    return float(max(0., low)), float(min(1., high))
+    # At 0 and at 1 an end is the share itself, but for rounding
+    return float(np.clip(low, 0, rate)), float(np.clip(high, rate, 1))
 
 # %% ../nbs/reference/intervals.ipynb #594e5834
 def proportion(
