@@ -115,7 +115,7 @@ def test_crawl(site, tmp_path):
     assert (
         found['pages'] == len(PAGES) + 1
         and found['links'] > 20 * found['pages']
-        and found['regressed'] == []
+        and found['broken'] == []
     )
     (tmp_path / 'a.html').write_text(
         f'<h2 id="here">x</h2><a href="#here">1</a><a href="{BASE}a.html#here">2</a><a '

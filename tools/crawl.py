@@ -60,7 +60,7 @@ def crawl(site, base):
 def summary(found):
     return (
         f"{found['pages']} pages, {found['links']:,} links within the site, "
-        f"{len(found['regressed'])} broken"
+        f"{len(found['broken'])} broken"
     )
 
 
@@ -75,9 +75,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('site', nargs='?', type=Path, default=ROOT/'_docs')
     found = crawl(parser.parse_args().site, base_of(ROOT/'settings.ini'))
-    for page,address in found['regressed']: print(f'{page}: {address}', file=sys.stderr)
+    for page,address in found['broken']: print(f'{page}: {address}', file=sys.stderr)
     print(summary(found))
-    return bool(found['regressed'])
+    return bool(found['broken'])
 
 
 if __name__ == '__main__': sys.exit(main())
