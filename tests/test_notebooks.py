@@ -65,16 +65,6 @@ def test_export_and_clean_change_nothing(tmp_path):
     assert [p.name for p,data in files.items() if p.read_bytes() != data] == []
 
 
-# Pages whose flagged cells were rewritten for another model and have not been run since, alone on a machine, as timing wants it
-TO_BE_RUN = {'static'}
-
-
-def with_stored_values(path):
-    "A page, which is expected to fail as long as its long cells have not been run."
-    waits = pytest.mark.xfail(strict=True, reason='long cells were rewritten for `small` and wait for a run')
-    return pytest.param(path, marks=[waits] if path.stem in TO_BE_RUN else [], id=path.stem)
-
-
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
 def test_stored_outputs(path):
     "Outputs are there, without errors, machine paths, progress bars or figures over 60 KB."
@@ -171,7 +161,7 @@ def shown_value(cell, silent):
     return {'execute_result', 'display_data'}
 
 
-@pytest.mark.parametrize('path', [with_stored_values(path) for path in NOTEBOOKS])
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
 def test_values_are_stored(path):
     "A visible cell that ends on a value has it stored, slow cells too: what a page promises to show is there."
     silent = silent_functions(path)
