@@ -302,6 +302,9 @@ CLEAR = [(THANKS, 'positive'), ('I am so angry right now', 'negative')]
 @pytest.mark.parametrize('text,label', CLEAR)
 def test_typing(page, predictor, text, label):
     assert page.js('document.getElementById("live-text").labels[0].innerText')
+    # the first text is what stands in the box: its answer must go before it can be awaited
+    type_text(page, '')
+    page.wait(lambda: shown(page)[1] == 'Type something.')
     type_text(page, text)
     expected = predictor(text)
     assert expected['label'] == label
