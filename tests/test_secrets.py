@@ -42,8 +42,7 @@ def leaks(*places):
 WAYS = ['argument', 'argument with =', 'environment', 'cached login']
 
 
-# all four ways are in `test_errors` and in test_hub.py; a whole run takes half a minute
-@pytest.mark.parametrize('how', ['argument with =', 'cached login'])
+@pytest.mark.parametrize('how', WAYS)
 def test_a_whole_run(tmp_path, how):
     "Training with worker processes and TensorBoard; every file that it leaves is searched, checkpoints of a killed run too."
     home = tmp_path/'home'
