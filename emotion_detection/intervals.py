@@ -7,9 +7,9 @@ __all__ = ['bootstrap_sums', 'confusion_rows', 'score_intervals', 'class_interva
 
 # %% ../nbs/reference/intervals.ipynb #7f0b4774
 import math
+from statistics import NormalDist
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 from .data_mapping import LABELS
 from .metrics import scores_from
 
@@ -134,7 +134,7 @@ def wilson(
     level:float=.95,
 )->tuple[float,float]: # Lower and upper end
     "Wilson's interval of a share."
-    z = norm.ppf((1 + level)/2)
+    z = NormalDist().inv_cdf((1 + level)/2)
     center = rate + z*z/(2*n)
     spread = z*math.sqrt(rate*(1-rate)/n + z*z/(4*n*n))
     low = (center-spread)/(1 + z*z/n)
