@@ -328,7 +328,7 @@ def origin_part(
     return '\n\n'.join(parts) + '\n'
 
 # %% ../nbs/reference/card.ipynb #169a94f6
-from .files import check_ours, note_made, present_keys, user_path
+from .files import check_ours, note_made, user_path
 
 # %% ../nbs/reference/card.ipynb #bd3672dd
 def _head_part(title, licenses, credits):
