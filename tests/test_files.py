@@ -80,6 +80,15 @@ def test_a_copy_of_our_folder_in_our_folder(tmp_path):
     assert {p.name for p in (tmp_path/'outer/inner').iterdir()} == {'a', MARK}
 
 
+def test_an_output_of_the_first_version_is_replaced(tmp_path):
+    "Its mark names the kind as it was spelled then."
+    with new_folder(tmp_path/'suite', 'behaviour') as new:
+        (new/'behaviour.json').write_text('{}')
+    with new_folder(tmp_path/'suite', 'behavior') as new:
+        (new/'behavior.json').write_text('{}')
+    assert {p.name for p in (tmp_path/'suite').iterdir()} == {'behavior.json', MARK}
+
+
 EXPORT = ['export', '--model_path', 'dz/final_model', '--output_dir']
 EVALUATE = ['evaluate', '--config', 'quickstart', '--model_path', 'dz/final_model', '--output_dir']
 BEHAVIOR = ['behavior', '--model_path', 'dz/final_model', '--output_dir']
