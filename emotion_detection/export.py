@@ -92,6 +92,7 @@ def check_gap(
 )->float: # The largest difference
     "The gate: PyTorch and ONNX give the same logits."
     gap, text, shape = logit_gap(classifier, onnx_path)
+    # not `gap > tolerance`: the difference may be NaN, and every comparison with NaN is false
     if not gap <= tolerance:
         raise GateError(
             f"the ONNX model differs from the PyTorch model by {gap:.1e} for {text[:40]!r} "
