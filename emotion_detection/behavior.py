@@ -149,13 +149,14 @@ def _plot_language(ax, rates, names):
     ax.spines[['top', 'right']].set_visible(False)
     ax.grid(axis='y', lw=.3)
 
-# %% ../nbs/reference/behavior.ipynb #5816f951
+# %% ../nbs/reference/behavior.ipynb #cb7f9c72
 def _worst_rate(rates):
     "What fails most, in words"
     worst = rates.loc[rates.rate.idxmax()]
     where = f'{worst.capability} ({worst.language})'
     return f'{worst.predictor} fails most at {where}: {100 * worst.rate:.0f} %'
 
+# %% ../nbs/reference/behavior.ipynb #5816f951
 def plot_failures(
     rates:pd.DataFrame, # From `failure_rates`
     title:str|None=None, # Default: what fails most, of the last predictor
@@ -223,7 +224,7 @@ def behavior_text(
         parts += _language_part(language, rates, judged, examples)
     return '\n'.join(parts) + '\n'
 
-# %% ../nbs/reference/behavior.ipynb #c35f54ce
+# %% ../nbs/reference/behavior.ipynb #ebd30d80
 def _json_rates(rates):
     "Rates as JSON has them: four decimals, nothing where there is no number"
     rows = []
@@ -231,6 +232,7 @@ def _json_rates(rates):
         rows.append({k: None if pd.isna(v) else v for k, v in row.items()})
     return rows
 
+# %% ../nbs/reference/behavior.ipynb #c35f54ce
 def write_behavior(
     judged:pd.DataFrame, # From `judge_suite`
     output_dir:str|os.PathLike, # To make: `behavior.json`, `.csv`, `.md`, `.png`, and `cases.csv`

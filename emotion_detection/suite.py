@@ -85,7 +85,7 @@ def vary_slot(
         pairs += [(first, other) for other in others]
     return pairs
 
-# %% ../nbs/reference/suite.ipynb #ad930fd1
+# %% ../nbs/reference/suite.ipynb #2a462b21
 def _changed(text, block, number):
     "A text and its changed form (`''`: none), as its block says; `number` counts within the block"
     if 'change' in block:
@@ -97,6 +97,7 @@ def _changed(text, block, number):
     before, _, after = text.partition(' => ')
     return before.strip(), after.strip()
 
+# %% ../nbs/reference/suite.ipynb #ad930fd1
 def block_pairs(
     block:Mapping, # `texts`, and at most one of `vary`, `change`, `swap`, `add`
     words:Mapping[str,list[str]],
