@@ -104,7 +104,8 @@ def _say_about(args, rows):
 def cmd_predict(args):
     "Answer texts, given as arguments, in a file or on standard input."
     if args.export:
-        return export_folder(args)
+        export_folder(args)
+        return
     if args.output:
         from_file = [] if args.input in (None, '-') else [args.input]
         check_file(args.output, [*from_file, args.model_path])
