@@ -21,11 +21,12 @@ from transformers import (
     XLMRobertaConfig,
 )
 from .config import Config
-from .data import DataModule, Examples, by_rating, encode
+from .data import DataModule, Examples, encode
 from .data_mapping import LABELS
+from .epoch_order import EpochSampler
+from .examples import by_rating
 from .loss import BalancedCrossEntropyLoss
 from .phase1 import start_classifier
-from .trainer import EpochSampler
 
 # %% ../nbs/reference/benchmark.ipynb #cc4d7af2
 @dataclass

@@ -13,7 +13,8 @@ from pathlib import Path
 from .artifact import MANIFEST, read_manifest
 from .data_mapping import LABELS, LANGUAGES, language_name
 from emotion_detection.files import (
-    InputError, folder_mb, present_keys, read_json, require, require_files, write_text,
+    InputError, check_ours, folder_mb, note_made, present_keys, read_json, require, require_files,
+    user_path, write_text,
 )
 from .licenses import data_licenses, hub_license, license_id, use_words
 from .metrics import f1_name
@@ -23,21 +24,21 @@ from .runtime import find_onnx
 # %% ../nbs/reference/card.ipynb #46c2b7ee
 def folder_facts(
     folder:str|os.PathLike, # Model folder; `InputError` when it is none
-)->dict: # `name`, `form`, `mb`, `graph` (relative path or `None`), `max_length`, `vocabulary` (tokens), `licenses`, `calibration`, `quantization`, `trimming`, `versions`
+)->dict: # Such as `name`, `form`, `mb`, `licenses`; `None` for what is not known
     "What manifest, configuration and training summary of a model say."
     folder = require_files(folder, 'config.json', 'tokenizer.json')
     graph, config = find_onnx(folder), read_json(folder/'config.json')
-    facts = read_manifest(folder) if (folder/MANIFEST).is_file() else {}
+    manifest = read_manifest(folder) if (folder/MANIFEST).is_file() else {}
     own = present_keys(config.get('emotion_detection') or {})
     return {
         'name': folder.name,
-        'form': f"ONNX {facts.get('precision', '').upper()}".strip() if graph else 'PyTorch',
+        'form': f"ONNX {manifest.get('precision', '').upper()}".strip() if graph else 'PyTorch',
         'mb': folder_mb(folder),
         'graph': graph and graph.relative_to(folder).as_posix(),
-        'max_length': facts.get('max_length', own.get('max_length')),
+        'max_length': manifest.get('max_length', own.get('max_length')),
         'vocabulary': config.get('vocab_size'),
         'licenses': data_licenses(folder),
-    } | {k: facts.get(k) for k in ('calibration', 'quantization', 'trimming', 'versions')}
+    } | {k: manifest.get(k) for k in ('calibration', 'quantization', 'trimming', 'versions')}
 
 # %% ../nbs/reference/card.ipynb #698ba993
 def _by_language(report):
@@ -45,6 +46,18 @@ def _by_language(report):
     found = {}
     for data in report['data']: found.setdefault(data['language'], []).append(data)
     return found
+
+# %% ../nbs/reference/card.ipynb #60d1684e
+def _data_set(lang, sources, split):
+    "How the Hub names the data of one language"
+    names = ' + '.join(data['source'] for data in sources)
+    return {
+        'task_type': 'text-classification',
+        'task_name': 'Emotion',
+        'dataset_type': sources[0]['source'],
+        'dataset_name': f'{names} ({language_name(lang)})',
+        'dataset_split': split,
+    }
 
 # %% ../nbs/reference/card.ipynb #3c4db852
 def eval_results(
@@ -54,21 +67,13 @@ def eval_results(
     "Accuracy and macro-F1 as the Hub indexes them."
     hub = require('huggingface_hub', 'train', 'a model card')
     found = []
-    for lang,sources in _by_language(report).items():
-        names = ' + '.join(d['source'] for d in sources)
-        about = {
-            'task_type': 'text-classification',
-            'task_name': 'Emotion',
-            'dataset_type': sources[0]['source'],
-            'dataset_name': f'{names} ({language_name(lang)})',
-            'dataset_split': report['split'],
-        }
+    for lang, sources in _by_language(report).items():
+        about = _data_set(lang, sources, report['split'])
         f1 = f1_name(len(report['f1_classes'][lang]))
-        for kind,score,name in (('f1', 'macro_f1', f1), ('accuracy', 'accuracy', 'accuracy')):
+        for kind, score, name in (('f1', 'macro_f1', f1), ('accuracy', 'accuracy', 'accuracy')):
             value = entry['scores'][f'{score}_{lang}'][0]
-            found.append(
-                hub.EvalResult(**about, metric_type=kind, metric_name=name, metric_value=value)
-            )
+            metric = {'metric_type': kind, 'metric_name': name, 'metric_value': value}
+            found.append(hub.EvalResult(**about, **metric))
     return found
 
 # %% ../nbs/reference/card.ipynb #18302401
@@ -88,7 +93,7 @@ def card_header(
         metrics=['f1', 'accuracy'],
     )
     if report:
-        sources = {d['source'] for d in report['data']}
+        sources = {data['source'] for data in report['data']}
         on_hub = sorted(s for s in sources if re.fullmatch(r'[\w.-]+/[\w.-]+', s))
         header.datasets = on_hub or None
     if entry:
@@ -97,8 +102,6 @@ def card_header(
     return header
 
 # %% ../nbs/reference/card.ipynb #5c9873c2
-def _share(x): return '–' if x is None else f'{x:.2f}'
-
 def _row(name, entry, lang, f1):
     "The scores of a model in one language"
     raters = entry['against_raters'][lang] or {}
@@ -109,16 +112,11 @@ def _row(name, entry, lang, f1):
         'against single raters': interval_text(raters.get('accuracy')),
     }
 
-# %% ../nbs/reference/card.ipynb #c62b50a3
-def _ceiling_rows(ceiling, f1):
-    "How often a person, and an oracle, agree with single raters"
-    for who,words in (('held_out', 'a person'), ('oracle', 'an oracle')):
-        yield {
-            '': f'noise ceiling, {words}',
-            f1: '–',
-            'accuracy': '–',
-            'against single raters': interval_text(ceiling[who]['accuracy']),
-        }
+def _ceiling_row(who, accuracy, f1):
+    "How often a person, or an oracle, agrees with single raters"
+    agreement = interval_text(accuracy)
+    about = {'': f'noise ceiling, {who}', f1: '–', 'accuracy': '–'}
+    return about | {'against single raters': agreement}
 
 # %% ../nbs/reference/card.ipynb #5e6fced6
 def _scores(entry, report, lang):
@@ -132,19 +130,22 @@ def _scores(entry, report, lang):
     if not ceiling:
         unknown = '\nThe ceiling is not known: these data have one label per text.\n'
         return markdown_table(rows) + unknown
-    return markdown_table([*rows, *_ceiling_rows(ceiling, f1)])
+    rows.append(_ceiling_row('a person', ceiling['held_out']['accuracy'], f1))
+    rows.append(_ceiling_row('an oracle', ceiling['oracle']['accuracy'], f1))
+    return markdown_table(rows)
 
 # %% ../nbs/reference/card.ipynb #eed4bf8c
+def _share(value):
+    "Two decimals"
+    return '–' if value is None else f'{value:.2f}'
+
 def _labels(entry, lang):
     "Precision, recall and F1 of each label"
     rows = []
     for c in entry['classes']:
         if c['language'] == lang:
-            shares = {
-                'precision': _share(c['precision']),
-                'recall': _share(c['recall']),
-                'F1': _share(c['f1']),
-            }
+            shares = {'precision': c['precision'], 'recall': c['recall'], 'F1': c['f1']}
+            shares = {name: _share(value) for name, value in shares.items()}
             rows.append({'label': c['label']} | shares | {'texts': f"{c['support']:,}"})
     return markdown_table(rows, right=('precision', 'recall', 'F1', 'texts'))
 
@@ -155,12 +156,17 @@ def _slices(entry, lang):
     for s in entry['slices']:
         if s['language'] == lang:
             accuracy = s['note'] or interval_text([s['accuracy'], s['low'], s['high']])
-            rows.append({
-                'texts that are': cell_text(s['slice']),
-                'number': f"{s['texts']:,}",
-                'accuracy': accuracy,
-            })
+            about = {'texts that are': cell_text(s['slice']), 'number': f"{s['texts']:,}"}
+            rows.append(about | {'accuracy': accuracy})
     return markdown_table(rows, right=('number',))
+
+# %% ../nbs/reference/card.ipynb #3d0d468b
+def _language_part(entry, report, lang, sources):
+    "Results in one language: scores, labels, slices"
+    where = ', '.join(cell_text(f"{data['source']} ({data['license']})") for data in sources)
+    texts = sum(data['texts'] for data in sources)
+    head = f'### {language_name(lang)}\n\n{texts:,} texts of {where}.\n\n'
+    return [head + _scores(entry, report, lang), _labels(entry, lang), _slices(entry, lang)]
 
 # %% ../nbs/reference/card.ipynb #484d5a4c
 def results_part(
@@ -169,23 +175,24 @@ def results_part(
 )->str: # Markdown
     "Scores with intervals, beside the baseline and the ceiling; labels; slices."
     if not entry:
-        return (
-            '## Results\n\nNot measured. `emotion evaluate --cards` does it, and writes this '
-            'card anew.\n'
-        )
+        way_out = '`emotion evaluate --cards` does it, and writes this card anew.'
+        return f'## Results\n\nNot measured. {way_out}\n'
     level = f"{100*report['level']:.0f}"
-    parts = [
-        (
-            f"## Results\n\nOn the {report['split']} split. Square brackets: {level} % bootstrap "
-            "intervals.\n"
-        )
-    ]
-    for lang,sources in _by_language(report).items():
-        where = ', '.join(cell_text(f"{d['source']} ({d['license']})") for d in sources)
-        texts = sum(d['texts'] for d in sources)
-        head = f'### {language_name(lang)}\n\n{texts:,} texts of {where}.\n\n'
-        parts += [head + _scores(entry, report, lang), _labels(entry, lang), _slices(entry, lang)]
+    what = f"On the {report['split']} split. Square brackets: {level} % bootstrap intervals."
+    parts = [f'## Results\n\n{what}\n']
+    for lang, sources in _by_language(report).items():
+        parts += _language_part(entry, report, lang, sources)
     return '\n'.join(part for part in parts if part)
+
+# %% ../nbs/reference/card.ipynb #b5eeec4e
+def _error_table(languages):
+    "The calibration error of each language, before and after"
+    rows = []
+    for lang, c in languages.items():
+        about = {'language': language_name(lang), 'texts': f"{c['texts']:,}"}
+        before, after = f"{c['ece_before']:.3f}", f"{c['ece_after']:.3f}"
+        rows.append(about | {'calibration error before': before, 'after': after})
+    return markdown_table(rows, right=('texts', 'calibration error before', 'after'))
 
 # %% ../nbs/reference/card.ipynb #b92b9985
 def calibration_part(
@@ -195,22 +202,14 @@ def calibration_part(
     calibration = facts['calibration']
     if not calibration:
         return '## Confidence\n\nThe probabilities are as the softmax gives them, not calibrated.\n'
-    rows = []
-    for lang,c in calibration['languages'].items():
-        errors = {
-            'calibration error before': f"{c['ece_before']:.3f}",
-            'after': f"{c['ece_after']:.3f}",
-        }
-        rows.append({'language': language_name(lang), 'texts': f"{c['texts']:,}"} | errors)
     below = calibration.get('abstain_below')
     answers = 'It always answers; `abstain_below` makes it answer `null` when it is not sure.'
     if below: answers = f'Under a confidence of {below:.2f} it answers `null`.'
-    return (
-        f"## Confidence\n\nLogits are divided by {calibration['temperature']:.3f}, fitted on "
-        "validation texts, before the softmax; `EmotionPredictor` does that, other libraries do "
-        f"not. {answers}\n\n"
-        + markdown_table(rows, right=('texts', 'calibration error before', 'after'))
+    how = (
+        f"Logits are divided by {calibration['temperature']:.3f}, fitted on validation texts, "
+        "before the softmax; `EmotionPredictor` does that, other libraries do not."
     )
+    return f"## Confidence\n\n{how} {answers}\n\n" + _error_table(calibration['languages'])
 
 # %% ../nbs/reference/card.ipynb #16b51b39
 def behavior_part(
@@ -220,22 +219,19 @@ def behavior_part(
     "How often each capability fails."
     rates = [r for r in (behavior or {}).get('rates', []) if r['predictor'] == name]
     if not rates:
-        return (
-            '## Behavior\n\nThe behavioral suite was not run on this model; '
-            '`emotion evaluate --cards` does it, and writes this card anew.\n'
-        )
+        way_out = '`emotion evaluate --cards` does it, and writes this card anew.'
+        return f'## Behavior\n\nThe behavioral suite was not run on this model; {way_out}\n'
     rows = []
     for r in rates:
-        failing = r['note']
-        if r['rate'] is not None:
-            failing = rate_text(r['rate'], r['low'], r['high'])
+        known = r['rate'] is not None
+        failing = rate_text(r['rate'], r['low'], r['high']) if known else r['note']
         about = {'language': language_name(r['language']), 'capability': cell_text(r['capability'])}
         rows.append(about | {'kind': r['kind'], 'cases': r['cases'], 'failing': failing})
-    return (
-        '## Behavior\n\nShare of failing cases, with a 95 % interval. MFT: a label is expected; '
-        'INV: a change that should not matter; DIR: one that should.\n\n'
-        + markdown_table(rows, right=('cases',))
+    what = (
+        'Share of failing cases, with a 95 % interval. MFT: a label is expected; INV: a change '
+        'that should not matter; DIR: one that should.'
     )
+    return f'## Behavior\n\n{what}\n\n' + markdown_table(rows, right=('cases',))
 
 # %% ../nbs/reference/card.ipynb #6be0b665
 _USE = """\
@@ -268,6 +264,14 @@ def _our_lines(where, repo_id, packaged):
         opened = f"snapshot_download('{repo_id}')"
     return '\n'.join([*lines, f"EmotionPredictor({opened})('Cảm ơn bạn nhiều!')"])
 
+def _other_lines(where, graph):
+    "The line of Python that opens the model with another library"
+    if not graph:
+        return f"classify = pipeline('text-classification', '{where}', top_k=None, truncation=True)"
+    folder, _, file = graph.rpartition('/')
+    names = f"subfolder='{folder}', file_name='{file}'"
+    return f"model = ORTModelForSequenceClassification.from_pretrained('{where}', {names})"
+
 # %% ../nbs/reference/card.ipynb #d09e5b7a
 def use_part(
     facts:dict, # From `folder_facts`
@@ -277,18 +281,14 @@ def use_part(
     "How to run it, what it is for, what it is not for."
     where = repo_id or f"path/to/{facts['name']}"
     ours = _our_lines(where, repo_id, packaged)
-    other = f"classify = pipeline('text-classification', '{where}', top_k=None, truncation=True)"
-    if facts['graph']:
-        folder, _, file = facts['graph'].rpartition('/')
-        names = f"subfolder='{folder}', file_name='{file}'"
-        other = f"model = ORTModelForSequenceClassification.from_pretrained('{where}', {names})"
+    other = _other_lines(where, facts['graph'])
     return _USE.format(ours=ours, other=other, max_length=facts['max_length'])
 
 # %% ../nbs/reference/card.ipynb #f64f9eec
 def _quantized(quantization):
     "How far INT8 agrees with FP32, in words"
     agrees = []
-    for lang,figures in quantization['after'].items():
+    for lang, figures in quantization['after'].items():
         share = f"{100*figures['agreement']:.2f} % of {figures['texts']:,}"
         agrees.append(f'{share} validation texts ({language_name(lang)})')
     left = f"{len(quantization['in_fp32'])} of {quantization['nodes']} nodes are in FP32"
@@ -297,38 +297,31 @@ def _quantized(quantization):
 def _trimmed(trimming):
     "What trimming changed, in words"
     before, after = trimming['tokens_before'], trimming['tokens_after']
-    return (
-        f'The vocabulary was trimmed from {before:,} to {after:,} tokens; where no token of a '
-        'text was lost, the FP32 model answers exactly as before.'
-    )
+    exact = 'where no token of a text was lost, the FP32 model answers exactly as before'
+    return f'The vocabulary was trimmed from {before:,} to {after:,} tokens; {exact}.'
 
 # %% ../nbs/reference/card.ipynb #1643099d
+_NOT_FREE = (
+    'At least one of them is not known to allow everybody to use or pass on what was made from '
+    'the data.'
+)
+
 def origin_part(
     facts:dict, # From `folder_facts`
 )->str: # Markdown
     "Where it comes from, and what its licenses say."
+    size = f"{facts['mb']:,.1f} MB, {facts['vocabulary']:,} tokens in the vocabulary"
     licenses = [f'- {cell_text(words, 400)}' for words in facts['licenses']]
     licenses = licenses or ['- not stated: ask for it before you use the model']
-    about = (
-        f"{facts['form']}, {facts['mb']:,.1f} MB, {facts['vocabulary']:,} tokens in the vocabulary."
-    )
-    parts = ['## Origin', f'{about} Licenses of the training data:', '\n'.join(licenses)]
-    if not all(map(license_id, facts['licenses'])):
-        parts.append(
-            'At least one of them is not known to allow everybody to use or pass on what was '
-            'made from the data.'
-        )
+    parts = ['## Origin', f"{facts['form']}, {size}. Licenses of the training data:"]
+    parts.append('\n'.join(licenses))
+    if not all(map(license_id, facts['licenses'])): parts.append(_NOT_FREE)
     if facts['trimming']: parts.append(_trimmed(facts['trimming']))
     if facts['quantization']: parts.append(_quantized(facts['quantization']))
     if facts['versions']:
-        made = ', '.join(
-            f'{name} {version}' for name, version in facts['versions'].items() if version
-        )
-        parts.append(f'Made with {made}.')
+        made = [f'{name} {version}' for name, version in facts['versions'].items() if version]
+        parts.append(f"Made with {', '.join(made)}.")
     return '\n\n'.join(parts) + '\n'
-
-# %% ../nbs/reference/card.ipynb #169a94f6
-from .files import check_ours, note_made, user_path
 
 # %% ../nbs/reference/card.ipynb #bd3672dd
 def _head_part(title, licenses, credits):
@@ -342,6 +335,15 @@ def _head_part(title, licenses, credits):
         "file.\n"
     )
 
+# %% ../nbs/reference/card.ipynb #d32be388
+def _entry(report, name):
+    "What a report says about a model; `InputError` when it is about others"
+    models = {model['name']: model for model in (report or {}).get('models', [])}
+    if report and name not in models:
+        about = f"the report is about {', '.join(models)}, not about {name}"
+        raise InputError(f'{about}; evaluate the folder first')
+    return models.get(name)
+
 # %% ../nbs/reference/card.ipynb #6feb0562
 def model_card(
     folder:str|os.PathLike, # Model folder
@@ -354,22 +356,13 @@ def model_card(
     "A model card of what was measured."
     facts = folder_facts(folder)
     name = name or facts['name']
-    models = {m['name']: m for m in (report or {}).get('models', [])}
-    entry = models.get(name)
-    if report and not entry:
-        raise InputError(
-            f"the report is about {', '.join(models)}, not about {name}; evaluate the folder first"
-        )
+    entry = _entry(report, name)
     if packaged: facts['name'] = 'emotion_detection'
     title = (repo_id or facts['name']).split('/')[-1]
-    parts = [
-        _head_part(title, facts['licenses'], (user_path(folder)/'LICENSES.md').is_file()),
-        results_part(entry, report),
-        calibration_part(facts),
-        behavior_part(behavior, name),
-        use_part(facts, repo_id, packaged),
-        origin_part(facts),
-    ]
+    credits = (user_path(folder)/'LICENSES.md').is_file()
+    head = _head_part(title, facts['licenses'], credits)
+    measured = [results_part(entry, report), calibration_part(facts), behavior_part(behavior, name)]
+    parts = [head, *measured, use_part(facts, repo_id, packaged), origin_part(facts)]
     return f"---\n{card_header(facts, entry, report).to_yaml()}\n---\n\n" + '\n'.join(parts)
 
 # %% ../nbs/reference/card.ipynb #45bb5567
@@ -381,7 +374,7 @@ def write_card(
     name:str|None=None, # See `model_card`
     packaged:bool=False, # See `use_part`
 )->Path: # `README.md`
-    "Put a model card into a folder. A manifest does not list it, so the folder stays what it was."
+    "Put a model card into a folder."
     folder = user_path(folder)
     check_ours(folder, 'README.md')
     write_text(folder/'README.md', model_card(folder, report, behavior, name, packaged=packaged))

@@ -244,7 +244,7 @@ def _full_size_steps(folder, texts):
     "What each form is made in: the kind of folder, and the function that makes it"
     from emotion_detection.export import export_onnx
     from emotion_detection.model import EmotionClassifier
-    from emotion_detection.quantization import quantize_unchecked
+    from emotion_detection.int8_folder import quantize_unchecked
     from emotion_detection.trimming import trim_model
     def classifier(to):
         with new_folder(to, 'trained') as new:

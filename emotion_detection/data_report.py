@@ -13,10 +13,11 @@ import os
 from pathlib import Path
 import numpy as np
 from emotion_detection.data import (
-    SPLITS, DataModule, Examples, class_counts, find_files, majority, missing_rows,
+    SPLITS, DataModule, Examples, class_counts, majority, missing_rows,
 )
 from .data_mapping import GOEMOTIONS, LABELS, language_name, OFFICIAL_COUNTS
 from .files import new_folder, require, write_json
+from .source import find_files
 from .text import refuse_one
 
 # %% ../nbs/reference/data_report.ipynb #14608901

@@ -13,8 +13,8 @@ import re
 from contextlib import contextmanager
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PretrainedConfig
 from transformers.utils import logging as hf_logging
-from .data import HubUnreachable, from_hub, hub_commit
 from .files import InputError, is_there, user_path
+from .hub import HubUnreachable, from_hub, hub_commit
 
 # %% ../nbs/reference/encoders.ipynb #eb1231fc
 def local_path(

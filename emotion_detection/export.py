@@ -14,7 +14,6 @@ import warnings
 from pathlib import Path
 import numpy as np
 import onnxruntime as ort
-from optimum.exporters.onnx import main_export
 from .artifact import CANARY_TEXTS, write_canary, write_manifest
 from emotion_detection.files import (
     GateError, check_output, new_folder, read_json, user_path, write_text,
@@ -23,6 +22,7 @@ from .first_token import keep_first_token
 from .model import EmotionClassifier
 from .text import normalize
 from .trainer import quiet_transformers
+from optimum.exporters.onnx import main_export
 
 # %% ../nbs/05_export.ipynb #0e6c6c22
 PROBES = CANARY_TEXTS + (
@@ -92,6 +92,7 @@ def check_gap(
 )->float: # The largest difference
     "The gate: PyTorch and ONNX give the same logits."
     gap, text, shape = logit_gap(classifier, onnx_path)
+    # not `gap > tolerance`: the difference may be NaN, and every comparison with NaN is false
     if not gap <= tolerance:
         raise GateError(
             f"the ONNX model differs from the PyTorch model by {gap:.1e} for {text[:40]!r} "

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TRIALS', 'switchable_graph', 'sensitivities', 'smallest_fp32_set', 'plan_search', 'try_fp32_set', 'search_fp32',
-           'plot_sensitivity', 'save_plot']
+           'quantize_searched', 'plot_sensitivity', 'save_plot']
 
 # %% ../nbs/reference/int8_search.ipynb #6d30b24e
 import os
@@ -18,8 +18,9 @@ import onnx
 from onnx import TensorProto
 from onnx.helper import make_node, make_tensor_value_info
 from onnxruntime.quantization.onnx_model import ONNXModel
-from .files import say
+from .files import GateError, say
 from .gate import SWITCH, Gate, graph_probs, progress
+from .int8_graph import quantize_file
 
 # %% ../nbs/reference/int8_search.ipynb #094f196d
 def switchable_graph(
@@ -153,6 +154,39 @@ def search_fp32(
     most = int(gate.options.max_fp32*len(nodes))
     kept = smallest_fp32_set(passes, per_weight, most, lambda: time.monotonic() < end)
     return kept, blame, trials
+
+# %% ../nbs/reference/int8_search.ipynb #b17e0b02
+def _until_it_passes(kept, blame, most, attempt):
+    "Leave one node more in FP32 until the file itself passes; the last attempt"
+    last = attempt(kept)
+    while not last['passed'] and len(kept) < most:
+        kept = [*kept, next(node for node in blame if node not in kept)]
+        last = attempt(kept)
+    return last
+
+def quantize_searched(
+    graph:onnx.ModelProto, # Prepared
+    target:str|os.PathLike, # `.onnx` file to write; has all nodes in INT8
+    nodes, # Names
+    gate:Gate,
+    rounded:dict, # Integers and scales, for `quantize_file`
+)->dict: # `in_fp32`; figures `after`; `sensitivity`; `trials`
+    "Quantize as many nodes as the gate allows; `GateError` when too few."
+    kept, blame, trials = search_fp32(graph, target, nodes, gate)
+    most = int(gate.options.max_fp32*len(nodes))
+    def attempt(kept):
+        in_int8 = [name for name in nodes if name not in kept]
+        quantize_file(graph, target, in_int8, gate.options, rounded)
+        trials.append(try_fp32_set(kept, gate, graph_probs(target)))
+        return trials[-1]
+    if kept is not None: _until_it_passes(kept, blame, most, attempt)
+    last = trials[-1]
+    if not last['passed']:
+        raise GateError(
+            f"with {len(last['in_fp32'])} of {len(nodes)} nodes left in FP32, the most sensitive, "
+            f"{gate.failure(last['figures'])}; nothing was written"
+        )
+    return {'in_fp32': last['in_fp32'], 'after': last['figures'], 'sensitivity': blame, 'trials': trials}
 
 # %% ../nbs/reference/int8_search.ipynb #6b5ae4a9
 _PLAIN = ('roberta/', 'bert/', 'encoder/') # Left out of the names in the plot

@@ -17,9 +17,9 @@ from .data_report import data_report
 from .files import local_name, new_folder, user_path, write_json
 from .licenses import license_of
 from .model import EmotionClassifier, load_tokenizer, train_tokenizer
-from emotion_detection.trainer import (
-    PhaseResult, plot_history, processes, texts_trained_on, train_classifier, training_summary,
-)
+from .progress import texts_trained_on
+from .trainer import PhaseResult, processes, train_classifier
+from .training_record import plot_history, training_summary
 from .trimming import trim_classifier
 
 # %% ../nbs/03_phase1.ipynb #1eebcf62

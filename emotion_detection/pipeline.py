@@ -25,8 +25,9 @@ from .predict import EmotionPredictor
 from .quantization import quantize_int8
 from .report import write_report
 from .runs import check_run, run_lock
+from .token_ids import read_unigram
 from .trainer import end_processes
-from .trimming import read_unigram, trim_model
+from .trimming import trim_model
 
 # %% ../nbs/reference/pipeline.ipynb #f2420c36
 def trims_after(

@@ -13,13 +13,14 @@ import os
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from accelerate.utils import broadcast_object_list
+from .checkpoints import checkpoints_of, remove_checkpoint
 from .config import Config
 from .data import DataModule
 from .data_report import fingerprint
 from emotion_detection.files import (
     GateError, InputError, check_output, lock, present_keys, read_json, user_path, write_json,
 )
-from .trainer import checkpoints_of, processes, remove_checkpoint
+from .trainer import processes
 
 # %% ../nbs/reference/runs.ipynb #5c4fd348
 def run_identity(

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from .artifact import MANIFEST, check_files
 from .card import model_card
-from .data import HubUnreachable, http_failure, hub_error, quiet_readers
 from .files import InputError, require, require_files
+from .hub import HubUnreachable, http_failure, hub_error, quiet_readers
 from .licenses import check_licenses, data_licenses
 from .runtime import find_onnx
 

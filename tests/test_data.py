@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 from conftest import EMOTION, ENV, emotion
 from emotion_detection.config import config_text, load_config
 from emotion_detection.data import (
-    SPLITS, DataModule, Examples, Source, check_splits, drop_leaks, load_rows,
+    SPLITS, DataModule, Examples, Source, check_splits, drop_leaks, encode, load_rows,
 )
 from emotion_detection.phase1 import load_phases
 from emotion_detection.data_mapping import GOEMOTIONS, LABELS, VIGOEMOTIONS
@@ -894,3 +894,16 @@ def test_keys_of_earlier_configurations(tmp_path):
     assert (first.license, first.evaluation_source) == ('mine', 'other')
     second = load_config('quickstart', ['data.phase2.licence=CC BY 4.0']).data.phase2
     assert second.license == 'CC BY 4.0'
+
+
+def test_encoded_examples_are_cut_and_keep_their_votes():
+    "With a toy that gives each word its length as an id."
+    def toy_tokenizer(texts, truncation, max_length):
+        ids = [[len(w) for w in t.split()][:max_length] for t in texts]
+        return {'input_ids': ids, 'attention_mask': [[1]*len(i) for i in ids]}
+    examples = Examples(['so good', 'one two three four'], [[2, 0, 1, 0], [0, 1, 0, 0]])
+    rows = encode(examples, toy_tokenizer, max_length=3)
+    assert rows['input_ids'][:] == [[2, 4], [3, 3, 5]]
+    assert rows['attention_mask'][:] == [[1, 1], [1, 1, 1]]
+    assert rows['labels'][:] == [[2, 0, 1, 0], [0, 1, 0, 0]]
+    assert rows['length'][:] == [2, 3]

@@ -43,7 +43,7 @@ def test_a_folder_of_folders(report):
 def test_the_figures_are_those_of_the_predictor(outputs, report):
     "Counted again from `emotion predict`, with scikit-learn, over the samples' own file."
     from sklearn.metrics import f1_score
-    from emotion_detection.data import bundled_path
+    from emotion_detection.source import bundled_path
     for lang in ('en', 'vi'):
         rows = [
             r

@@ -15,7 +15,7 @@ from emotion_detection.intervals import class_intervals, score_intervals
 from emotion_detection.metrics import EmotionMetric, class_table, emotion_scores
 from emotion_detection.report import write_report
 from emotion_detection.slices import rewrite_table
-from emotion_detection.trainer import f1_line
+from emotion_detection.progress import f1_line
 
 
 @pytest.mark.parametrize('there', [[0, 1, 2, 3], [0, 1, 3], [2, 3], [1]])

@@ -317,7 +317,7 @@ def test_a_card_of_the_user_stays(untrained, tmp_path):
 
 
 def test_the_mark_is_neither_published_nor_copied(untrained, tmp_path):
-    from emotion_detection.quantization import quantize_unchecked
+    from emotion_detection.int8_folder import quantize_unchecked
     from emotion_detection.sharing import published_files
     quantize_unchecked(untrained/'onnx', tmp_path/'int8')
     assert (

@@ -93,7 +93,7 @@ def test_of_a_source(source, license, found):
 
 
 def test_every_bundled_file_has_a_license():
-    from emotion_detection.data import BUNDLED
+    from emotion_detection.source import BUNDLED
     assert set(BUNDLED_LICENSES) == set(BUNDLED)
 
 

@@ -240,3 +240,19 @@ def test_the_rule_for_imports(files, loss, good):
     shelf = {'files': files, 'trainer': 'from .files import f'}
     found = import_cycle([list(sources), list(shelf)], sources | shelf)
     assert (found == []) == good
+
+
+LOADS_PYTORCH = {'torch', 'transformers', 'optimum', 'accelerate', 'safetensors', 'evaluate'}
+
+
+@pytest.mark.parametrize('path', sorted((ROOT/'nbs').glob('0*.ipynb')), ids=lambda p: p.stem)
+def test_the_package_is_imported_before_pytorch(path):
+    "It tells PyTorch's threads to sleep between products, which they hear only when they are loaded; `nbdev_test` runs two pages at once."
+    for cell in cells_of(path):
+        for node in parse_cell(''.join(cell['source'])).body:
+            if isinstance(node, ast.ImportFrom): names = [node.module]
+            elif isinstance(node, ast.Import): names = [alias.name for alias in node.names]
+            else: continue
+            packages = {name.split('.')[0] for name in names}
+            if 'emotion_detection' in packages: return
+            assert not packages & LOADS_PYTORCH, ''.join(cell['source'])

@@ -417,12 +417,13 @@ def test_what_is_many_texts(folders, what):
 def test_other_functions_that_take_many_texts(outputs):
     from emotion_detection import (
         baseline, behavior, comparison, data_report, model, slices, static, trimming,
+        vocabulary,
     )
     classifier = model.EmotionClassifier.load(outputs/'final_model')
     calls = {
         'classifier.probs': classifier.probs,
         'train_tokenizer': model.train_tokenizer,
-        'count_tokens': lambda t: trimming.count_tokens(classifier.tokenizer, t),
+        'count_tokens': lambda t: vocabulary.count_tokens(classifier.tokenizer, t),
         'trim_model': lambda t: trimming.trim_model(outputs / 'final_model', t, outputs / 'never'),
         'token_lengths': lambda t: data_report.token_lengths(t, classifier.tokenizer),
         'find_slices': lambda t: slices.find_slices(t, ['en'] * len(t)),

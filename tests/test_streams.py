@@ -13,7 +13,10 @@ import pytest
 from conftest import EMOTION, ENV, emotion
 
 from emotion_detection import cli
+from emotion_detection.data_mapping import LABELS
+from emotion_detection.files import InputError
 from emotion_detection.predict import EmotionPredictor
+from emotion_detection.streams import own_columns
 
 TABLE = 'id,label,text\n7,x,Vui quá\n8,y,\n9,z,"hi, there"\n'
 
@@ -123,7 +126,7 @@ def test_the_columns_of_the_input_stay(model, tmp_path, ending):
         ('7', 'x', 'Vui quá'),
         ('9', 'z', 'hi, there'),
     ]
-    assert {row['label'] for row in rows} <= set(cli.LABELS)
+    assert {row['label'] for row in rows} <= set(LABELS)
 
 
 def test_nested_values_and_missing_keys(model, tmp_path):
@@ -172,7 +175,7 @@ def test_a_first_row_that_is_skipped_costs_no_columns(model, tmp_path):
 ])
 def test_names_of_own_columns(row, kept):
     "What does not clash keeps its name, in whichever order the columns come."
-    assert cli.own_columns({'text': 'a'} | row) == kept
+    assert own_columns({'text': 'a'} | row) == kept
 
 
 def test_a_new_name_is_said(model, tmp_path):
@@ -420,5 +423,5 @@ def test_one_by_one_is_as_in_a_list(model):
 
 @pytest.mark.parametrize('threads', [-1, 0])
 def test_threads_have_a_lower_bound_in_python_too(model, threads):
-    with pytest.raises(cli.InputError, match='at least 1'):
+    with pytest.raises(InputError, match='at least 1'):
         EmotionPredictor(model, threads=threads)
