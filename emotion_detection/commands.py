@@ -397,7 +397,8 @@ def cmd_bench(args):
 # %% ../nbs/reference/commands.ipynb #52b16a53
 def _bench_folders(args):
     "Forms of a model: those named, and INT8 of the package where none is named"
-    from emotion_detection.bench_predict import bench_texts, forms_of, full_size_folders
+    from emotion_detection.bench_predict import bench_texts
+    from emotion_detection.contenders import forms_of, full_size_folders
     if args.full_size:
         return full_size_folders(args.full_size, bench_texts(10_000, ('train',)))
     before = forms_of(args.fp32_path) if args.fp32_path else {}

