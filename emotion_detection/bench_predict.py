@@ -276,7 +276,7 @@ def plot_size_latency(
     _, ax = plt.subplots(figsize=(7, 4))
     for name, mb, ms in zip(shown.name, shown.disk_mb, shown.ms_p50):
         marker, color = LOOK[name]
-        ax.scatter(mb, ms, 70, color, marker, edgecolor='black', zorder=3, label=name)
+        ax.scatter(mb, ms, 70, color, marker=marker, edgecolor='black', zorder=3, label=name)
     ax.legend(frameon=False, fontsize=8, loc='upper left')
     ax.set_title(title + _finding(ran), fontsize=10)
     ax.set_xlabel('size on disk, MB')
