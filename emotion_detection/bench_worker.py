@@ -95,7 +95,8 @@ def _environment(threads):
     "Variables of a worker: how many threads it has, and that it may not ask the Hub"
     kept = {k: v for k, v in os.environ.items() if k != 'TOKENIZERS_PARALLELISM'}
     counts = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
-    return kept | dict.fromkeys(counts, str(threads)) | {'HF_HUB_OFFLINE': '1'}
+    # PyTorch as people use it: OpenMP's own value, not the package's
+    return kept | dict.fromkeys(counts, str(threads)) | {'HF_HUB_OFFLINE': '1', 'GOMP_SPINCOUNT': '300000'}
 
 # %% ../nbs/reference/bench_worker.ipynb #a038b9a9
 def _start(contender, threads, log):
