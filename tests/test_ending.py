@@ -1,4 +1,4 @@
-"""A run of pytest says what it left running and what it did not test: small runs of their own, with this project's conftest."""
+"""A run of pytest keeps its groups together, and says what it left running and what it did not test: small runs of their own, with this project's conftest."""
 import subprocess
 import sys
 
@@ -67,3 +67,22 @@ def test_variables_that_are_not_set_are_said():
         without = {key: value for key, value in everything.items() if key != name}
         [line] = unset_lines(without)
         assert line.endswith(f'{name} is not set')
+
+
+GROUPED = """
+import os
+import pytest
+pytestmark = pytest.mark.xdist_group('one')
+@pytest.mark.parametrize('number', range(8))
+def test_it(number):
+    with open('workers', 'a') as file: print(os.environ['PYTEST_XDIST_WORKER'], file=file)
+"""
+
+
+def test_a_group_stays_on_one_worker(tmp_path):
+    "pytest 9.2 and pytest-xdist 3.8 together deal its tests out one by one, and what a group shares is made by every worker."
+    done = run(tmp_path, GROUPED, '-n', '2', '--dist', 'loadgroup')
+    assert done.returncode == 0, done.stdout + done.stderr
+    workers = (tmp_path/'workers').read_text().split()
+    assert len(workers) == 8
+    assert len(set(workers)) == 1
