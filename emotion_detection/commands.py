@@ -208,26 +208,30 @@ def show_made(
         )
 
 # %% ../nbs/reference/commands.ipynb #7403a5b1
+def _make_checked(args, kind, make):
+    "Make a folder, and fit its confidence to the validation texts of a configuration"
+    check_first(args, kind)
+    config, data = dev_data(args)
+    folder = make(config, data)
+    _calibrate(folder, config, data)
+    show_made(args, folder)
+
 def cmd_export(args):
     "PyTorch to ONNX FP32, checked; calibrated on the validation texts of a configuration."
     require('torch', 'train', 'the export')
     from emotion_detection.export import export_onnx
-    check_first(args, 'onnx')
-    config, data = dev_data(args)
-    how = (config.export.opset, config.export.tolerance)
-    folder = export_onnx(args.model_path, args.output_dir, *how)
-    _calibrate(folder, config, data)
-    show_made(args, folder)
+    def make(config, data):
+        how = (config.export.opset, config.export.tolerance)
+        return export_onnx(args.model_path, args.output_dir, *how)
+    _make_checked(args, 'onnx', make)
 
 def cmd_quantize(args):
     "ONNX FP32 to INT8, kept if it answers as FP32 does on the validation texts of a configuration."
     require('onnx', 'train', 'quantization')
     from emotion_detection.quantization import quantize_int8
-    check_first(args, 'int8')
-    config, data = dev_data(args)
-    folder = quantize_int8(args.onnx_path, args.output_dir, data, config.quantization)
-    _calibrate(folder, config, data)
-    show_made(args, folder)
+    def make(config, data):
+        return quantize_int8(args.onnx_path, args.output_dir, data, config.quantization)
+    _make_checked(args, 'int8', make)
 
 # %% ../nbs/reference/commands.ipynb #70f6c212
 def cmd_trim(args):

@@ -105,8 +105,8 @@ def trim_proof(
     "Compare a model with its trimmed copy; `GateError` when something differs that must not."
     before, after = (EmotionClassifier.load(f) for f in (model_dir, trimmed_dir))
     vocab = after.tokenizer.get_vocab()
-    pieces = before.tokenizer.get_vocab().items()
-    moved = {i: vocab[piece] for piece,i in pieces if piece in vocab}
+    pieces = sorted((i, piece) for piece,i in before.tokenizer.get_vocab().items())
+    moved = {i: vocab[piece] for i,piece in pieces if piece in vocab}
     _check_rows(before, after, moved)
     _check_weights(before, after)
     return {lang: _prove(before, after, moved, list(t)) for lang,t in texts.items() if len(t)}

@@ -256,3 +256,16 @@ def test_the_package_is_imported_before_pytorch(path):
             packages = {name.split('.')[0] for name in names}
             if 'emotion_detection' in packages: return
             assert not packages & LOADS_PYTORCH, ''.join(cell['source'])
+
+
+def test_an_output_goes_with_its_reason(tmp_path):
+    "`tools/run_notebooks.py` stores what cells put out today: nothing, where they put nothing out; flagged cells keep theirs."
+    old = nbformat.v4.new_output('stream', name='stdout', text='of yesterday')
+    sources = ['print("of today")', 'silent = 1', '#| slow\nprint("not run")']
+    cells = [nbformat.v4.new_code_cell(source, outputs=[old]) for source in sources]
+    page = tmp_path/'page.ipynb'
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), page)
+    command = [sys.executable, ROOT/'tools/run_notebooks.py', page]
+    subprocess.run(command, cwd=ROOT, env=ENV, check=True, capture_output=True)
+    stored = [[output.text for output in cell.outputs] for cell in nbformat.read(page, 4).cells]
+    assert stored == [['of today\n'], [], ['of yesterday']]

@@ -148,3 +148,18 @@ def test_wheel_predicts_in_an_empty_environment(dist, outputs, tmp_path):
         and "pip install 'emotion_detection[train]'" in done.stderr
         and {p.name for p in tmp_path.iterdir()} == {'venv', 'empty'}
     )
+
+
+@pytest.mark.parametrize('given, found', [({}, '10000'), ({'GOMP_SPINCOUNT': '5'}, '5')])
+def test_threads_are_told_when_to_sleep(given, found):
+    "By the package, unless somebody has said something else."
+    env = {name: value for name, value in ENV.items() if name != 'GOMP_SPINCOUNT'} | given
+    code = "import os, emotion_detection; print(os.environ['GOMP_SPINCOUNT'])"
+    done = subprocess.run([sys.executable, '-c', code], env=env, capture_output=True, text=True)
+    assert done.stdout.strip() == found
+
+
+def test_the_benchmark_measures_pytorch_as_people_use_it():
+    "A worker's threads wait as GNU OpenMP lets them, not as this package does."
+    from emotion_detection.bench_worker import _environment
+    assert _environment(2)['GOMP_SPINCOUNT'] == '300000'

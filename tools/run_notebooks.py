@@ -46,6 +46,8 @@ def execute(path, flags, cells=()):
     nb = NBProcessor(path, process=True).nb
     os.environ |= OFFLINE_AND_QUIET
     os.chdir(path.parent)
+    for cell in nb.cells:  # the shell leaves the old outputs of a cell that puts nothing out
+        if not is_skipped(cell, skip, cells): cell['outputs'] = []
     shell = CaptureShell(path)
     try: shell.run_all(nb, exc_stop=True, preproc=lambda cell: is_skipped(cell, skip, cells))
     except Exception: raise SystemExit(shell.prettytb(fname=path))
