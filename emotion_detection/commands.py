@@ -19,8 +19,9 @@ from emotion_detection.files import (
     GateError, InputError, check_file, check_ours, check_output, require,
 )
 from .licenses import license_notes
-from .predict import EmotionPredictor
+from .predict import EmotionPredictor, open_for_scores
 from .rows import read_rows
+from .runtime import model_folders
 from emotion_detection.streams import (
     Rows, as_utf8, open_input, print_json, show_answers, waiting_input, write_answers,
 )
@@ -135,7 +136,7 @@ def dev_data(
     args, # `config` and `set`
 )->tuple: # The configuration and the data of both phases
     "The labeled texts that an export is checked and calibrated on: the configuration's, or the bundled samples."
-    from emotion_detection.phase1 import load_phases
+    from emotion_detection.data import load_phases
     config = chosen_config(args)
     return config, load_phases(config, hub_token(args))
 
@@ -146,8 +147,7 @@ def config_files(
     "What a configuration brings to the sources of a command."
     if not hasattr(args, 'config'):
         return []
-    from emotion_detection.config import CONFIGS
-    from emotion_detection.runs import sources_of
+    from emotion_detection.config import CONFIGS, sources_of
     own = [args.config] if args.config and args.config not in CONFIGS else []
     return own + sources_of(chosen_config(args))
 
@@ -174,10 +174,9 @@ def _rounded(table):
 def cmd_train(args):
     "Train both phases, export to ONNX, quantize to INT8, compare."
     require('torch', 'train', 'training')
+    config, sources = chosen_config(args), config_files(args)
     from emotion_detection.pipeline import run_pipeline
-    table = run_pipeline(
-        chosen_config(args), args.output_dir, hub_token(args), args.resume, config_files(args)
-    )
+    table = run_pipeline(config, args.output_dir, hub_token(args), args.resume, sources)
     if table is None:  # not the main process
         return
     report = Path(args.output_dir)/'report/report.html'
@@ -219,8 +218,8 @@ def _make_checked(args, kind, make):
 def cmd_export(args):
     "PyTorch to ONNX FP32, checked; calibrated on the validation texts of a configuration."
     require('torch', 'train', 'the export')
-    from emotion_detection.export import export_onnx
     def make(config, data):
+        from emotion_detection.export import export_onnx
         how = (config.export.opset, config.export.tolerance)
         return export_onnx(args.model_path, args.output_dir, *how)
     _make_checked(args, 'onnx', make)
@@ -228,8 +227,8 @@ def cmd_export(args):
 def cmd_quantize(args):
     "ONNX FP32 to INT8, kept if it answers as FP32 does on the validation texts of a configuration."
     require('onnx', 'train', 'quantization')
-    from emotion_detection.quantization import quantize_int8
     def make(config, data):
+        from emotion_detection.quantization import quantize_int8
         return quantize_int8(args.onnx_path, args.output_dir, data, config.quantization)
     _make_checked(args, 'int8', make)
 
@@ -237,10 +236,10 @@ def cmd_quantize(args):
 def cmd_trim(args):
     "Keep the tokens that the training texts of a configuration need, and prove that nothing else changes."
     require('torch', 'train', 'trimming')
-    from emotion_detection.data import by_language
-    from emotion_detection.trimming import trim_model
     check_first(args, 'trimmed')
     config, data = dev_data(args)
+    from emotion_detection.data import by_language
+    from emotion_detection.trimming import trim_model
     trimming = config.trimming
     size = args.vocab_size or trimming.vocab_size
     train, validation = (by_language(data, s) for s in ('train', 'validation'))
@@ -255,9 +254,10 @@ def export_folder(args):
     if not args.model_path:
         raise InputError("--export needs the PyTorch folder to export; name it with --model_path")
     require('torch', 'train', 'the export')
+    config = chosen_config(args)
     from emotion_detection.pipeline import export_all, exported_folders
     beside = Path(args.model_path).resolve().parent
-    for name,kind in exported_folders(chosen_config(args)).items():
+    for name,kind in exported_folders(config).items():
         check_output(beside/name, kind, [args.model_path, *config_files(args)])
     config, data = dev_data(args)
     show_made(args, *export_all(args.model_path, beside, config, *data))
@@ -265,10 +265,10 @@ def export_folder(args):
 # %% ../nbs/reference/commands.ipynb #474f2e35
 def _evaluation(args, foreign):
     "The report of the models, written to its folder"
+    _, data = dev_data(args)
     from emotion_detection.comparison import evaluate_folders
     from emotion_detection.data import DataModule, Source
     from emotion_detection.report import write_report
-    _, data = dev_data(args)
     models = evaluate_folders(
         args.model_path,
         *data,
@@ -298,20 +298,25 @@ def _print_report(report, output_dir):
     print(verdicts(report), where, sep='\n' if report['baseline'] else '')
 
 # %% ../nbs/reference/commands.ipynb #6e829143
+def _foreign_sets(args):
+    "The sets on foreign ground that the arguments name"
+    if not args.foreign:
+        return []
+    from emotion_detection.foreign import load_sets
+    return load_sets(args.foreign)
+
 def cmd_evaluate(args):
     "Scores with intervals beside a baseline and a ceiling: a page for people, tables, pictures, JSON."
     require('torch', 'train', 'evaluation')
-    from emotion_detection.comparison import model_folders
-    from emotion_detection.foreign import load_sets
-    from emotion_detection.pipeline import write_cards
     folders = model_folders(args.model_path, args.onnx)  # wrong paths show before anything is read
-    foreign = load_sets(args.foreign) if args.foreign else []
+    foreign = _foreign_sets(args)
     check_first(args, 'report', *folders.values())
     if args.cards:
         for folder in folders.values():
             check_ours(folder, 'README.md')
     report = _evaluation(args, foreign)
     if args.cards:
+        from emotion_detection.pipeline import write_cards
         write_cards(folders, report, args.output_dir)
     if args.json:
         print_json(report)
@@ -335,11 +340,11 @@ def cmd_behavior(args):
     "What models understand: the failure rates of the behavioral suite."
     require('pandas', 'train', 'the behavioral suite')
     from emotion_detection.behavior import failure_rates, judge_suite, load_suite, write_behavior
-    from emotion_detection.comparison import model_folders
     folders = model_folders(args.model_path, args.onnx)
     check_first(args, 'behavior', *folders.values())
     suite = load_suite(args.suite)
-    judged = judge_suite({name: EmotionPredictor(folder) for name,folder in folders.items()}, suite)
+    predictors = {name: open_for_scores(folder) for name,folder in folders.items()}
+    judged = judge_suite(predictors, suite)
     rates = write_behavior(judged, args.output_dir) if args.output_dir else failure_rates(judged)
     _print_rates(rates, args.json)
 
@@ -354,8 +359,8 @@ def _tokenizer_to_measure(config, english, vietnamese, token):
 
 def _data_reports(args):
     "A report for each phase, saved where a folder is named"
+    from emotion_detection.data import load_phases
     from emotion_detection.data_report import data_report, save_report
-    from emotion_detection.phase1 import load_phases
     config, token = chosen_config(args), hub_token(args)
     english, vietnamese = load_phases(config, token, needs=())
     tokenizer = _tokenizer_to_measure(config, english, vietnamese, token)

@@ -6,7 +6,7 @@
 __all__ = ['PhaseSection', 'CONFIGS', 'Section', 'ModelSection', 'DataSection', 'LossSection', 'ExportSection',
            'QuantizationSection', 'TrimmingSection', 'training_arguments', 'Config', 'parse_yaml', 'config_text',
            'key_type', 'holds_text', 'override_value', 'apply_override', 'known_keys', 'explain', 'set_keys',
-           'load_config']
+           'load_config', 'sources_of']
 
 # %% ../nbs/reference/config.ipynb #3266e6a9
 import dataclasses
@@ -22,9 +22,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from transformers import TrainingArguments
 from .data import Source
-from .files import OLD_KEYS, InputError, present_keys
+from .files import OLD_KEYS, InputError, present_keys, user_path
 from .rows import check_start, not_text
-from .model import EncoderShape
+from .shape import EncoderShape
 
 # %% ../nbs/reference/config.ipynb #9f05d043
 class Section(BaseModel):
@@ -179,9 +179,6 @@ def parse_yaml(
     except RecursionError: raise InputError(f"{name} is nested too deeply") from None
     except ValueError as e:
         raise InputError(f"{name} holds a value that cannot be read: {e}") from None
-
-# %% ../nbs/reference/config.ipynb #5f50fdbb
-from .files import user_path
 
 # %% ../nbs/reference/config.ipynb #6dc7dd61
 CONFIGS = ('default', 'small', 'quickstart')
@@ -365,3 +362,18 @@ def load_config(
     if not (config.model.name or config.model.scratch):
         raise InputError(f"{name}: set model.name, or model.scratch to start from random weights")
     return config
+
+# %% ../nbs/reference/config.ipynb #d7a41e91
+def sources_of(
+    config:Config,
+)->list[Path]: # Files, and folders of models
+    "What a configuration reads on this machine."
+    paths = []
+    for source in (config.data.phase1, config.data.phase2):
+        paths += [user_path(name) for name in (source.source, source.evaluation_source) if name]
+    files = [path for path in paths if path.is_file()]
+    for folder in filter(Path.is_dir, paths):
+        files += [path for path in folder.iterdir() if path.is_file()]
+    if config.model.name:
+        files.append(user_path(config.model.name))
+    return files

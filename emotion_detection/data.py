@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['split_for_text', 'split_examples', 'drop_leaks', 'number_rows', 'make_ids_unique', 'DataModule',
-           'counts_as_published', 'by_language', 'missing_rows', 'check_splits', 'encode']
+           'counts_as_published', 'by_language', 'missing_rows', 'check_splits', 'load_phases', 'encode']
 
 # %% ../nbs/reference/data.ipynb #ae6569c3
 import hashlib
@@ -240,6 +240,22 @@ def check_splits(
             f"all training rows of {' and '.join(dm.source.source for dm in dms)} are "
             f"{labels[0]}: there is nothing to tell apart"
         )
+
+# %% ../nbs/reference/data.ipynb #1eebcf62
+def load_phases(
+    config, # A `Config`; its `data` names both sources
+    token:str|None=None, # Hub token, kept nowhere
+    # Splits that must have rows, see `check_splits`; none to look at data only
+    needs:tuple[str,...]=SPLITS,
+)->tuple[DataModule,DataModule]: # Phase 1, phase 2
+    "Load both phases, each without the texts that the other one is tested on."
+    phase1_data = DataModule(config.data.phase1, token)
+    phase2_data = DataModule(config.data.phase2, token)
+    phase1_data.keep_out(phase2_data.evaluation_keys())
+    phase2_data.keep_out(phase1_data.evaluation_keys())
+    if needs:
+        check_splits(phase1_data, phase2_data, needs=needs)
+    return phase1_data, phase2_data
 
 # %% ../nbs/reference/data.ipynb #48be7c78
 def encode(

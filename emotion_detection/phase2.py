@@ -10,12 +10,12 @@ import os
 import sys
 from pathlib import Path
 from .config import Config
-from .data import SPLITS, DataModule
+from .data import SPLITS, DataModule, load_phases
 from .data_report import check_counts
 from .decision import shift_decision
 from .files import user_path
 from .model import EmotionClassifier
-from .phase1 import load_phases, save_phase, train_phase1
+from .phase1 import save_phase, train_phase1
 from emotion_detection.runs import (
     check_run, check_run_id, claim_run_folder, phase_finished, remove_checkpoints, run_identity,
     run_lock,

@@ -21,7 +21,7 @@ from .export import export_onnx
 from .files import InputError, check_ours, check_output, folder_mb, note_made
 from .files import read_json, say, scratch_folder, user_path
 from .phase2 import TRAINED, train_phases
-from .predict import EmotionPredictor
+from .predict import EmotionPredictor, open_for_scores
 from .quantization import quantize_int8
 from .report import write_report
 from .runs import check_run, run_lock
@@ -112,7 +112,7 @@ def write_cards(
         check_ours(folder, 'README.md')
     say('behavior: the bundled suite')
     made = user_path(output_dir)/'behavior'
-    predictors = {name: EmotionPredictor(folder) for name,folder in folders.items()}
+    predictors = {name: open_for_scores(folder) for name,folder in folders.items()}
     write_behavior(judge_suite(predictors), made)
     # when it lies in a report
     note_made(output_dir, *(f'behavior/{f.name}' for f in made.iterdir()))

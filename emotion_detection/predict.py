@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MODES', 'LONG', 'open_tokenizer', 'torch_backend', 'find_model', 'softmax', 'ask_canary', 'judge_canary',
-           'load_facts', 'EmotionPredictor', 'reopen_predictor']
+           'load_facts', 'EmotionPredictor', 'open_for_scores', 'reopen_predictor']
 
 # %% ../nbs/reference/predict.ipynb #b6117466
 import itertools
@@ -442,6 +442,15 @@ def __call__(self:EmotionPredictor,
     most = 8 if self.options['mode']=='deterministic' else 256
     group = min(most, max(1, math.ceil(len(texts) / self.threads)))
     return list(self._in_order(self._answers, texts, group))
+
+# %% ../nbs/reference/predict.ipynb #bd7866bc
+def open_for_scores(
+    folder:str|os.PathLike, # Model folder
+    onnx:bool|None=None, # See `find_model`
+)->EmotionPredictor: # Gives the labels that users get
+    "A predictor for many texts that are counted: PyTorch in batches, ONNX one text at a time."
+    mode = 'throughput' if find_model(folder, onnx) is None else 'deterministic'
+    return EmotionPredictor(folder, onnx, mode=mode)
 
 # %% ../nbs/reference/predict.ipynb #112e9630
 def _file_marks(folder):

@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 import emotion_detection
 from .config import Config, load_config
-from .data import DataModule, Source
+from .data import DataModule, Source, load_phases
 from .files import read_json, write_json
-from .phase1 import load_phases
 from .pipeline import run_pipeline
 
 # %% ../nbs/reference/reading.ipynb #7e953232

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['run_identity', 'run_name', 'difference', 'phase_finished', 'has_unfinished_run', 'check_run_id', 'check_checkpoints',
-           'remove_checkpoints', 'sources_of', 'check_run', 'run_lock', 'claim_run_folder']
+           'remove_checkpoints', 'check_run', 'run_lock', 'claim_run_folder']
 
 # %% ../nbs/reference/runs.ipynb #83a7bb25
 import hashlib
@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from accelerate.utils import broadcast_object_list
 from .checkpoints import checkpoints_of, remove_checkpoint
-from .config import Config
+from .config import Config, sources_of
 from .data import DataModule
 from .data_report import fingerprint
 from emotion_detection.files import (
@@ -144,20 +144,6 @@ def remove_checkpoints(
             folder.rmdir()
 
 # %% ../nbs/reference/runs.ipynb #6f098ba5
-def sources_of(
-    config:Config,
-)->list[Path]: # Files, and folders of models
-    "What a configuration reads on this machine."
-    paths = []
-    for source in (config.data.phase1, config.data.phase2):
-        paths += [user_path(name) for name in (source.source, source.evaluation_source) if name]
-    files = [path for path in paths if path.is_file()]
-    for folder in filter(Path.is_dir, paths):
-        files += [path for path in folder.iterdir() if path.is_file()]
-    if config.model.name:
-        files.append(user_path(config.model.name))
-    return files
-
 def check_run(
     output_dir:str|os.PathLike, # Folder of a run
     config:Config,

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['INT8_FLAGS', 'cpu_quota', 'cpu_count', 'cpu_facts', 'find_onnx', 'onnx_folder', 'model_form', 'models_at',
-           'external_files', 'HeldGraph', 'forks', 'open_session', 'graph_inputs', 'run_session', 'OnnxModel']
+           'model_folders', 'external_files', 'HeldGraph', 'forks', 'open_session', 'graph_inputs', 'run_session',
+           'OnnxModel']
 
 # %% ../nbs/reference/runtime.ipynb #d33d0ae8
 import ctypes
@@ -19,7 +20,7 @@ import numpy as np
 import onnxruntime as ort
 from fastcore.basics import patch
 from .artifact import HeldFile, Snapshot, is_hidden
-from .files import InputError, is_pointer, require_files, user_path
+from .files import InputError, is_pointer, read_json, require_files, user_path
 
 # %% ../nbs/reference/runtime.ipynb #e4e98a05
 def _quota_of(folder):
@@ -123,6 +124,37 @@ def models_at(
             "config.json"
         )
     return found
+
+# %% ../nbs/reference/runtime.ipynb #6fd15f87
+_STEPS = {'pytorch': 1, 'onnx': 2, 'int8': 3}
+
+def _place(folder):
+    "Order in the pipeline: phase 1, phase 2, ONNX, INT8; the larger vocabulary first"
+    form = model_form(folder)
+    step = _STEPS.get(form, 4)
+    summary = folder/'training_summary.json'
+    if form == 'pytorch' and summary.is_file() and read_json(summary).get('phase') == 'phase1':
+        step = 0
+    vocabulary = read_json(folder/'config.json').get('vocab_size') or 0
+    return step, -vocabulary, folder.name
+
+# %% ../nbs/reference/runtime.ipynb #52d58709
+def model_folders(
+    paths:list, # Model folders, or folders of them; `InputError` when there is none
+    onnx:bool|None=None, # `True`: of a folder of folders only those with an ONNX model
+)->dict[str,Path]: # By name; those within a folder in the order of the pipeline
+    "Which folders to evaluate."
+    found = []
+    for path in paths:
+        inside = sorted(models_at(path), key=_place)
+        if onnx and inside != [user_path(path)]:
+            inside = [folder for folder in inside if find_onnx(folder)]
+            if not inside: raise InputError(f"{path} holds no ONNX model")
+        found += [folder.resolve() for folder in inside]
+    found = list(dict.fromkeys(found))
+    names = [folder.name for folder in found]
+    unique = lambda f: f.name if names.count(f.name) == 1 else f'{f.parent.name}/{f.name}'
+    return {unique(folder): folder for folder in found}
 
 # %% ../nbs/reference/runtime.ipynb #2b3c4d5e
 # how a graph names the file that holds a tensor: key, then value

@@ -66,9 +66,9 @@ def outputs(tmp_path_factory):
 def untrained(tmp_path_factory):
     "`final_model/` and `onnx/` of a tiny model that has learned nothing: quick to make, for tests of files and processes."
     from emotion_detection.config import load_config
+    from emotion_detection.data import load_phases
     from emotion_detection.export import export_onnx
     from emotion_detection.model import EmotionClassifier
-    from emotion_detection.phase1 import load_phases
     config, folder = load_config('quickstart'), tmp_path_factory.mktemp('untrained')
     texts = [t for data in load_phases(config) for t in data.train.text]
     EmotionClassifier.from_scratch(texts, config.model.scratch, config.model.max_length, 0).save(

@@ -9,7 +9,7 @@ from emotion_detection.config import config_text, load_config
 from emotion_detection.data import (
     SPLITS, DataModule, Examples, Source, check_splits, drop_leaks, encode, load_rows,
 )
-from emotion_detection.phase1 import load_phases
+from emotion_detection.data import load_phases
 from emotion_detection.data_mapping import GOEMOTIONS, LABELS, VIGOEMOTIONS
 from emotion_detection.data_report import data_report, fingerprint, report_text
 from emotion_detection.files import InputError

@@ -175,7 +175,7 @@ def test_refused_before_work_begins(home, capsys, monkeypatch, name):
     def read(*args, **kwargs): raise AssertionError('work had begun')
     # first: a module that is imported meanwhile would keep what is patched
     monkeypatch.setattr('emotion_detection.phase2.load_phases', read)
-    monkeypatch.setattr('emotion_detection.phase1.load_phases', read)
+    monkeypatch.setattr('emotion_detection.data.load_phases', read)
     args, words = REFUSED[name]
     before = tree(home)
     code = main(args)
@@ -332,7 +332,7 @@ def test_the_home_is_written_out(untrained, tmp_path, monkeypatch, capsys):
     from emotion_detection.artifact import check_files, update_manifest
     from emotion_detection.config import load_config
     from emotion_detection.data import DataModule, Source
-    from emotion_detection.comparison import model_folders
+    from emotion_detection.runtime import model_folders
     from emotion_detection.export import export_onnx
     from emotion_detection.model import EmotionClassifier
     from emotion_detection.predict import EmotionPredictor

@@ -4,7 +4,7 @@ import pytest
 from emotion_detection.config import QuantizationSection, load_config
 from emotion_detection.files import InputError
 from emotion_detection.int8_graph import read_graph, weight_nodes
-from emotion_detection.phase1 import load_phases
+from emotion_detection.data import load_phases
 from emotion_detection.quantization import calibration_ids, prepare_graph, quantize_int8
 from emotion_detection.runtime import find_onnx
 
