@@ -12,7 +12,8 @@ from emotion_detection.comparison import verdicts
 from emotion_detection.evaluation import BASELINE, EvaluatedModel
 from emotion_detection.gate import compare_probs, gate_failure
 from emotion_detection.intervals import class_intervals, score_intervals
-from emotion_detection.metrics import EmotionMetric, class_table, emotion_scores
+from emotion_detection.hub_metric import EmotionMetric
+from emotion_detection.metrics import class_table, emotion_scores
 from emotion_detection.report import write_report
 from emotion_detection.slices import rewrite_table
 from emotion_detection.progress import f1_line
