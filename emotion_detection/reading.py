@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['STAMP', 'project_folder', 'quickstart_folder', 'made_from', 'one_at_a_time', 'quickstart_model', 'quickstart_data',
-           'goemotions']
+           'quickstart_copy', 'goemotions']
 
 # %% ../nbs/reference/reading.ipynb #fbc8b632
 import fcntl
 import hashlib
 import os
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 import emotion_detection
@@ -58,10 +59,10 @@ def one_at_a_time(
 # %% ../nbs/reference/reading.ipynb #355e4f4f
 def quickstart_model(
     folder:str|os.PathLike|None=None, # Default: `quickstart_folder`
-)->Path: # Has `phase1_final/`, `final_model/`, `onnx/` and `int8/`
+)->Path: # Has `phase1_final/`, `final_model/`, `onnx/`, `int8/`, `report/` and `behavior/`
     "The quickstart's models, trained if they are not there."
     folder = Path(folder or quickstart_folder())
-    config = load_config('quickstart', ['export.report=false'])
+    config = load_config('quickstart')
     wanted = made_from(config)
     with one_at_a_time(folder):
         stamp = folder/STAMP
@@ -73,6 +74,16 @@ def quickstart_model(
 def quickstart_data()->tuple[DataModule,DataModule]: # English, Vietnamese: the bundled samples
     "What the quickstart is trained on."
     return load_phases(load_config('quickstart'))
+
+# %% ../nbs/reference/reading.ipynb #2b8cdb80
+def quickstart_copy(
+    folder:str|os.PathLike, # Is made
+)->Path: # The same folders as those of `quickstart_model`
+    "The quickstart for a page that changes what it is given."
+    for made in quickstart_model().iterdir():
+        if made.is_dir():
+            shutil.copytree(made, Path(folder)/made.name)
+    return Path(folder)
 
 # %% ../nbs/reference/reading.ipynb #22351111
 def goemotions()->DataModule|None: # `None` and one printed line where it is missing

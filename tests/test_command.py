@@ -29,10 +29,6 @@ def test_folders_are_complete(outputs):
         assert json.loads((outputs / folder / 'config.json').read_text())['id2label'] == dict(
             zip('0123', LABELS)
         )
-    table = (outputs.parent/'table.txt').read_text()
-    assert all(
-        name in table for name in (*FILES, 'MB', 'macro_f1_en', 'macro_f1_vi', 'ms_per_text')
-    )
 
 
 @pytest.mark.parametrize('folder', ['final_model', 'onnx', 'int8'])
@@ -326,7 +322,10 @@ def test_interrupting_leaves_nothing_that_looks_finished(tmp_path, sig, after):
         # a shell's background job, which a CI may be, is started deaf to Ctrl-C
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(
-        [EMOTION, 'train', '--config', 'quickstart', '--output_dir', tmp_path / 'outputs'],
+        [
+            EMOTION, 'train', '--config', 'quickstart', '--set', 'model.scratch.hidden_size=32',
+            '--output_dir', tmp_path / 'outputs',
+        ],
         env=ENV,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,

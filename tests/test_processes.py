@@ -1,5 +1,5 @@
 """The same command on two processes (CPU, gloo), started by torchrun and by accelerate."""
-import json, subprocess, sys
+import functools, json, subprocess, sys
 from pathlib import Path
 import numpy as np
 import psutil
@@ -51,10 +51,23 @@ def launch(launcher, *arguments, **kwargs):
 
 @pytest.fixture(scope='module')
 def alone(tmp_path_factory):
+    "One process: its folder, and what it printed."
     folder = tmp_path_factory.mktemp('alone')/'outputs'
     done = emotion(*args(folder, 64))
     assert done.returncode == 0, done.stderr
     return folder, done
+
+
+@pytest.fixture(scope='module')
+def together(tmp_path_factory):
+    "Two processes, by launcher."
+    @functools.cache
+    def run(launcher):
+        folder = tmp_path_factory.mktemp(launcher)/'outputs'
+        done = launch(launcher, *args(folder, 32))
+        assert done.returncode == 0, done.stderr[-3000:]
+        return folder, done
+    return run
 
 
 def scores(folder):
@@ -62,11 +75,9 @@ def scores(folder):
 
 
 @pytest.mark.parametrize('launcher', LAUNCHERS)
-def test_two_processes_are_one_run(alone, tmp_path, launcher):
+def test_two_processes_are_one_run(alone, together, launcher):
     one, printed = alone
-    two = tmp_path/'outputs'
-    done = launch(launcher, *args(two, 32))
-    assert done.returncode == 0, done.stderr[-3000:]
+    two, done = together(launcher)
     # One writer, one voice: the same files and lines as from one process.
     assert {p.relative_to(two).as_posix() for p in two.rglob('*') if 'runs' not in p.parts} == {
         p.relative_to(one).as_posix() for p in one.rglob('*') if 'runs' not in p.parts
@@ -127,10 +138,16 @@ def test_bad_input_is_said_once(tmp_path):
     assert done.returncode != 0 and done.stderr.count('did you mean learning_rate?') == 1
 
 
-def test_killed_and_resumed(tmp_path):
+def test_the_table_of_a_training(alone):
+    "What `emotion train` prints: a row for each folder that it made."
+    table = alone[1].stdout
+    for name in ('phase1_final', 'final_model', 'onnx', 'int8'): assert name in table
+    for name in ('MB', 'macro_f1_en', 'macro_f1_vi', 'ms_per_text'): assert name in table
+
+
+def test_killed_and_resumed(together, tmp_path):
     "Two processes, killed in phase 2, go on to the weights of their unbroken run."
-    whole, broken = tmp_path/'whole', tmp_path/'broken'
-    assert launch('torchrun', *args(whole, 32), '--set=export.enabled=false').returncode == 0
+    whole, broken = together('torchrun')[0], tmp_path/'broken'
     process = subprocess.Popen(
         [*LAUNCHERS['torchrun'], EMOTION, *args(broken, 32), '--set=export.enabled=false'],
         env=ENV,

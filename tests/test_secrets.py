@@ -39,55 +39,52 @@ def leaks(*places):
     ]
 
 
-WAYS = ['argument', 'argument with =', 'environment', 'cached login']
-
-
-@pytest.mark.parametrize('how', WAYS)
-def test_a_whole_run(tmp_path, how):
-    "Training with worker processes and TensorBoard; every file that it leaves is searched, checkpoints of a killed run too."
-    home = tmp_path/'home'
-    home.mkdir()
-    more, env = given(how, home)
-    command = [
-        EMOTION, 'train', '--config', 'quickstart', *SMALL,
-        '--set=phase1.dataloader_num_workers=2', '--set=phase2.dataloader_num_workers=2',
-        '--output_dir', tmp_path / 'outputs', *more,
-    ]
-    process = subprocess.Popen(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    seen, children = [], set()
-    lines = []
-    # at every line, look at the arguments of the process and of its children
+def watched(process, until):
+    "Lines of stderr until one holds `until`, at which the process is killed, and the arguments of it and its children at each line."
+    lines, arguments = [], []
     for line in process.stderr:
         lines.append(line)
-        for pid in (
-            [
-                process.pid,
-                *map(
-                    int,
-                    Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split(),
-                ),
-            ]
-            if Path('/proc').is_dir()
-            else []
-        ):
-            try: seen.append(Path(f'/proc/{pid}/cmdline').read_bytes())
-            except OSError: continue
-            children.add(pid)
-        if 'phase 2: epoch 2/' in line: process.kill()  # the first epoch's checkpoint is there
-    out = process.communicate()[0]
-    assert list((tmp_path/'outputs/checkpoints').rglob('training_args.bin')), ''.join(lines)
-    assert list((tmp_path / 'outputs').rglob('events.out.tfevents.*')), (
+        if Path('/proc').is_dir():
+            children = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()
+            for pid in (process.pid, *children):
+                try: arguments.append(Path(f'/proc/{pid}/cmdline').read_bytes())
+                except OSError: continue
+        if until in line: process.kill()
+    return lines, arguments
+
+
+@pytest.mark.parametrize('first, then', [('argument', 'environment'), ('cached login', 'argument with =')])
+def test_a_whole_run(tmp_path, first, then):
+    "Training with worker processes and TensorBoard, killed and continued; every file that it leaves is searched, the killed run's checkpoints too."
+    homes = {how: tmp_path / how for how in (first, then)}
+    train = [
+        EMOTION, 'train', '--config', 'quickstart', *SMALL,
+        '--set=phase1.dataloader_num_workers=2', '--set=phase2.dataloader_num_workers=2',
+        '--output_dir', tmp_path / 'outputs',
+    ]
+    said = []
+    for how, more, until in ((first, [], 'phase 2: epoch 2/'), (then, ['--resume'], 'never')):
+        homes[how].mkdir()
+        token, env = given(how, homes[how])
+        process = subprocess.Popen(
+            [*train, *more, *token], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        lines, arguments = watched(process, until)
+        said += [*lines, process.communicate()[0]]
+        assert arguments and not [words for words in arguments if TOKEN.encode() in words]
+        if how == first:  # the first epoch's checkpoint is there
+            assert list((tmp_path/'outputs/checkpoints').rglob('training_args.bin')), ''.join(lines)
+        assert not leaks(tmp_path/'outputs')
+    assert process.returncode == 0, ''.join(lines)
+    assert list((tmp_path/'outputs').rglob('events.out.tfevents.*')), (
         'TensorBoard is installed with [dev] and must have written'
     )
-    assert seen and not [c for c in seen if TOKEN.encode() in c]
-    done = subprocess.run([*command, '--resume'], env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert not leaks(tmp_path / 'outputs') and not any(
-        TOKEN in t for t in (*lines, out, done.stdout, done.stderr)
-    )
-    assert [p for p in leaks(home)] == ([str(home/'token')] if how == 'cached login' else [])
+    assert not [text for text in said if TOKEN in text]
+    for how, home in homes.items():
+        assert leaks(home) == ([str(home/'token')] if how == 'cached login' else [])
+
+
+WAYS = ['argument', 'argument with =', 'environment', 'cached login']
 
 
 @pytest.mark.parametrize('how', WAYS)
