@@ -108,7 +108,8 @@ class Browser:
         )
         self.call('Input.dispatchKeyEvent', type='keyUp', key=key, modifiers=modifiers)
 
-    def open(self, url, width=1280, scheme='light'):
+    def show(self, width=1280, scheme='light'):
+        "The size of the window and the scheme that a reader prefers, also of a page that is open."
         self.call(
             'Emulation.setDeviceMetricsOverride',
             width=width,
@@ -120,6 +121,9 @@ class Browser:
             'Emulation.setEmulatedMedia',
             features=[{'name': 'prefers-color-scheme', 'value': scheme}],
         )
+
+    def open(self, url, width=1280, scheme='light'):
+        self.show(width, scheme)
         self.troubles, self.loaded = [], False
         self.call('Page.navigate', url=url)
         while not self.loaded: self.receive()

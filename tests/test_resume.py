@@ -7,7 +7,8 @@ from conftest import EMOTION, ENV, emotion
 SMALL = [
     f'--set={s}'
     for s in (
-        'model.scratch.hidden_size=64', 'model.scratch.vocab_size=800',
+        'model.scratch.hidden_size=32', 'model.scratch.intermediate_size=64',
+        'model.scratch.vocab_size=800',
         'phase1.num_train_epochs=8', 'phase1.learning_rate=3e-3',
         'phase1.early_stopping_patience=4', 'phase2.num_train_epochs=8',
         'phase2.learning_rate=3e-3', 'phase2.replay_fraction=0.5', 'export.enabled=false',

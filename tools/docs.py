@@ -8,6 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LIVE = (sys.executable, 'tools/live/build.py')
+# IPython collects garbage at exit, once for each of the hundred notebooks that ran; what is frozen is not looked at
+DOCS = 'import gc, nbdev.quarto as q; q.nbdev_docs.__wrapped__(n_workers=0); gc.freeze()'
 
 
 def environment():
@@ -59,8 +61,8 @@ def run_live(*options):
 def build_pages():
     "Let nbdev write the pages; its output goes into a log."
     shutil.rmtree(ROOT/'_proc', ignore_errors=True)
-    # a second worker would import torch once more, which costs more than it saves
-    command = ['nbdev_docs', '--n_workers', '1']
+    # in one process, since each worker would import torch once more
+    command = [sys.executable, '-c', DOCS]
     pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.STDOUT, 'text': True}
     done = subprocess.run(command, cwd=ROOT, env=environment(), **pipes)
     log = ROOT/'_proc/docs.log'
