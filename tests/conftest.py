@@ -1,8 +1,9 @@
 """What the process tests share: the `emotion` command in a process of its own, and one trained quickstart."""
-import os, shutil, subprocess, sys
+import contextlib, os, shutil, subprocess, sys
 from pathlib import Path
 import pytest, yaml
 from ending import MARK, left_over, skipped_lines, stop, unset_lines
+from warm import Warm
 
 ROOT = Path(__file__).resolve().parents[1]
 EMOTION = Path(sys.executable).with_name('emotion')
@@ -36,6 +37,12 @@ def emotion(*args, cwd=None, env=ENV, **kwargs):
     return subprocess.run(
         [EMOTION, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, **kwargs
     )
+
+
+@pytest.fixture(scope='session')
+def warm():
+    "Starts the command with its imports behind it."
+    with contextlib.closing(Warm(ENV)) as warm: yield warm
 
 
 def copy_repository(target):

@@ -1,5 +1,5 @@
 """`emotion train --resume`: killed at any moment, it ends with the weights of an unbroken run."""
-import random, shutil, signal, subprocess, time
+import random, shlex, shutil, signal, subprocess, time
 import pytest
 from conftest import EMOTION, ENV, emotion
 
@@ -19,8 +19,16 @@ FINAL = ('phase1_final', 'final_model')
 pytestmark = pytest.mark.xdist_group('resume')
 
 
-def train(folder, *more):
-    return emotion('train', '--config', 'quickstart', *SMALL, '--output_dir', folder, *more)
+def words(folder, *more):
+    return ['train', '--config', 'quickstart', *SMALL, '--output_dir', folder, *more]
+
+
+@pytest.fixture(scope='module')
+def train(warm): return lambda folder, *more: warm.run(*words(folder, *more))
+
+
+@pytest.fixture(scope='module')
+def start(warm): return lambda folder, *more: warm.start(*words(folder, *more))
 
 
 def weights(folder): return [(folder/f/'model.safetensors').read_bytes() for f in FINAL]
@@ -28,35 +36,26 @@ def weights(folder): return [(folder/f/'model.safetensors').read_bytes() for f i
 
 @pytest.fixture(scope='module')
 def unbroken(tmp_path_factory):
+    "A run from beginning to end, started as a user starts it."
     folder = tmp_path_factory.mktemp('unbroken')/'outputs'
-    done = train(folder)
+    done = emotion(*words(folder))
     assert done.returncode == 0, done.stderr
     assert not (folder/'checkpoints').exists()
     return folder
 
 
-def start(folder, *more):
-    return subprocess.Popen(
-        [EMOTION, 'train', '--config', 'quickstart', *SMALL, '--output_dir', folder, *more],
-        env=ENV,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-
-
-def kill_after(process, words, delay=0., times=1):
-    "Kill -9 some seconds after the n-th line with `words`; the last line before, or `None` when the run ended by itself."
+def kill_after(process, text, delay=0., times=1):
+    "Kill -9 some seconds after the n-th line with `text`; the last line before, or `None` when the run ended by itself."
     last = ''
     for line in process.stderr:
-        if words not in line: continue
+        if text not in line: continue
         last, times = line, times-1
         if times == 0:
             time.sleep(delay)
             process.kill()
             break
-    process.communicate()
-    return last if process.returncode == -signal.SIGKILL else None
+    process.stderr.read()
+    return last if process.wait() == -signal.SIGKILL else None
 
 
 def kill_while_writing(process, checkpoints):
@@ -66,13 +65,13 @@ def kill_while_writing(process, checkpoints):
         for c in set(checkpoints.glob('checkpoint-*')) - known:
             if not (c/'checksums.json').exists():
                 process.kill()
-                process.communicate()
+                process.wait()
                 return c.name
             known.add(c)
     pytest.fail('no checkpoint was caught in the making')
 
 
-def test_killed_at_many_points(unbroken, tmp_path):
+def test_killed_at_many_points(start, unbroken, tmp_path):
     "Killed again and again, at random moments of both phases, until it gets to the end; that is the same to the last bit."
     folder, rng, kills = tmp_path/'outputs', random.Random(0), []
     while last := kill_after(
@@ -90,7 +89,7 @@ def test_killed_at_many_points(unbroken, tmp_path):
 
 
 @pytest.mark.parametrize('phase', ['phase1', 'phase2'])
-def test_killed_while_a_checkpoint_is_written(unbroken, tmp_path, phase):
+def test_killed_while_a_checkpoint_is_written(train, start, unbroken, tmp_path, phase):
     folder = tmp_path/'outputs'
     assert kill_after(start(folder), 'phase 1: epoch 2/', .1)
     half = kill_while_writing(start(folder, '--resume'), folder/'checkpoints'/phase)
@@ -100,7 +99,7 @@ def test_killed_while_a_checkpoint_is_written(unbroken, tmp_path, phase):
 
 
 @pytest.fixture(scope='module')
-def killed(tmp_path_factory):
+def killed(start, tmp_path_factory):
     "A run that was killed in its second phase."
     folder = tmp_path_factory.mktemp('killed')/'outputs'
     assert kill_after(start(folder), 'phase 2: epoch 3/', .2)
@@ -108,7 +107,7 @@ def killed(tmp_path_factory):
 
 
 @pytest.mark.parametrize('file', ['model.safetensors', 'optimizer.pt', 'trainer_state.json'])
-def test_a_damaged_checkpoint_falls_back(unbroken, killed, tmp_path, file):
+def test_a_damaged_checkpoint_falls_back(train, unbroken, killed, tmp_path, file):
     folder = shutil.copytree(killed, tmp_path/'outputs')
     newest = max(
         (folder / 'checkpoints/phase2').glob('checkpoint-*/checksums.json'),
@@ -123,7 +122,7 @@ def test_a_damaged_checkpoint_falls_back(unbroken, killed, tmp_path, file):
     assert weights(folder) == weights(unbroken)
 
 
-def test_refusals(unbroken, killed, tmp_path):
+def test_refusals(train, unbroken, killed, tmp_path):
     "Another run's checkpoints are neither continued nor overwritten; what is done is not done again."
     folder = shutil.copytree(killed, tmp_path/'outputs')
     anew = train(folder)
@@ -153,12 +152,7 @@ def test_a_full_disk(unbroken, tmp_path):
     disk, out = tmp_path/'disk', tmp_path/'out'
     disk.mkdir()
     out.mkdir()
-    run = ' '.join(
-        map(
-            str,
-            [EMOTION, 'train', '--config', 'quickstart', *SMALL, '--output_dir', disk / 'outputs'],
-        )
-    )
+    run = shlex.join(map(str, [EMOTION, *words(disk/'outputs')]))
     script = f'''mount -t tmpfs -o size=SIZE tmpfs {disk}
 {run} 2>{out}/first.err; echo $? >{out}/first.rc
 ls -d {disk}/outputs/checkpoints/*/checkpoint-*/checksums.json >{out}/sealed
