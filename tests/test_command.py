@@ -263,7 +263,7 @@ BAD = {
 
 
 @pytest.mark.parametrize('name', BAD)
-def test_bad_input(outputs, tmp_path, name):
+def test_bad_input(warm, outputs, tmp_path, name):
     "One line that names the cause, exit code 2, nothing written."
     for file, text in {
         'a.csv': 'comment\nhi\n',
@@ -274,7 +274,8 @@ def test_bad_input(outputs, tmp_path, name):
         (tmp_path/file).write_text(text)
     before = sorted(p.name for p in tmp_path.iterdir())
     args, words = BAD[name]
-    done = emotion(*(a.format(o=outputs) for a in args), cwd=tmp_path)
+    run = warm.run if args[0] == 'train' else emotion
+    done = run(*(a.format(o=outputs) for a in args), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, '') and words in done.stderr, done.stderr
     assert done.stderr.count('\n') == 1 and done.stderr.startswith('emotion: ')
     assert sorted(p.name for p in tmp_path.iterdir()) == before

@@ -4,7 +4,7 @@ import datasets
 import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
-from conftest import EMOTION, ENV, emotion
+from conftest import EMOTION, ENV
 from emotion_detection.config import config_text, load_config
 from emotion_detection.data import (
     SPLITS, DataModule, Examples, Source, check_splits, drop_leaks, encode, load_rows,
@@ -782,12 +782,12 @@ def test_too_few_rows(tmp_path, needs, rows):
         )
 
 
-def test_too_few_rows_for_the_command(tmp_path):
+def test_too_few_rows_for_the_command(warm, tmp_path):
     "One line, exit code 2, and no folder; `emotion data` still shows what there is."
     (tmp_path / 'few.csv').write_text(
         'text,label\n' + ''.join(f'text {i},{LABELS[i % 4]}\n' for i in range(12))
     )
-    done = emotion(
+    done = warm.run(
         'train', '--config', 'quickstart', '--set', 'data.phase2.source=few.csv',
         '--output_dir', 'out',
         cwd=tmp_path,
@@ -798,7 +798,7 @@ def test_too_few_rows_for_the_command(tmp_path):
         and len(done.stderr.splitlines()) == 1
     )
     assert not (tmp_path/'out').exists()
-    done = emotion(
+    done = warm.run(
         'data', '--config', 'quickstart', '--set', 'data.phase2.source=few.csv',
         '--json',
         cwd=tmp_path,
@@ -860,7 +860,7 @@ def test_configurations(tmp_path, data, words):
 
 
 @pytest.mark.parametrize('labels', [LABELS, GOEMOTIONS], ids=['four labels', '28 names'])
-def test_own_data_needs_only_a_configuration(tmp_path, labels):
+def test_own_data_needs_only_a_configuration(warm, tmp_path, labels):
     "`emotion data` on a csv of one's own, columns named otherwise."
     with (tmp_path/'mine.csv').open('w', encoding='utf8', newline='') as f:
         csv.writer(f).writerows([
@@ -872,7 +872,7 @@ def test_own_data_needs_only_a_configuration(tmp_path, labels):
         'phase2: {source: mine.csv, language: fr, text_column: comment, label_column: '
         'feeling}\nphase1: {}\nphase2: {}\n'
     )
-    done = emotion('data', '--config', 'mine.yaml', '--json', cwd=tmp_path)
+    done = warm.run('data', '--config', 'mine.yaml', '--json', cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     mine = [json.loads(l) for l in done.stdout.splitlines()][1]
     assert (

@@ -11,15 +11,20 @@ FILES = {
 pytestmark = pytest.mark.xdist_group('evaluate')
 
 
-def evaluate(*args, config=('--config', 'quickstart'), **kwargs):
-    return emotion('evaluate', *config, *args, **kwargs)
+@pytest.fixture(scope='module')
+def evaluate(warm):
+    def evaluate(*args, cwd='.'):
+        return warm.run('evaluate', '--config', 'quickstart', *args, cwd=cwd)
+    return evaluate
 
 
 @pytest.fixture(scope='module')
 def report(outputs, tmp_path_factory):
     "The whole of `outputs/`, evaluated once: the report's folder and what `--json` printed."
     folder = tmp_path_factory.mktemp('evaluate')/'report'
-    done = evaluate('--model_path', outputs, '--output_dir', folder, '--json')
+    done = emotion(
+        'evaluate', '--config', 'quickstart', '--model_path', outputs, '--output_dir', folder, '--json'
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('\n') == 1
     return folder, json.loads(done.stdout)
@@ -85,7 +90,7 @@ def test_the_page_stands_alone(report):
     )
 
 
-def test_one_folder_for_people(outputs, tmp_path):
+def test_one_folder_for_people(evaluate, outputs, tmp_path):
     done = evaluate(
         '--model_path', outputs / 'int8', '--onnx', '--no_baseline', '--split',
         'validation', '--output_dir', tmp_path / 'r',
@@ -137,7 +142,7 @@ def own_data(tmp_path, texts=60):
     return ['--set', 'data.phase1.source=own.csv', '--ratings', 'ratings.csv']
 
 
-def test_ratings_give_a_ceiling(outputs, tmp_path):
+def test_ratings_give_a_ceiling(evaluate, outputs, tmp_path):
     done = evaluate(
         '--model_path', outputs / 'int8', '--output_dir', 'r', '--no_baseline',
         '--json',
@@ -164,7 +169,7 @@ def test_ratings_give_a_ceiling(outputs, tmp_path):
 
 
 @pytest.mark.parametrize('license, shown', [(None, False), ('non-profit research only', False), ('CC BY 4.0', True)])
-def test_texts_are_shown_only_with_a_license(outputs, tmp_path, license, shown):
+def test_texts_are_shown_only_with_a_license(evaluate, outputs, tmp_path, license, shown):
     stated = ['--set', f'data.phase1.license={license}'] if license else []
     done = evaluate(
         '--model_path', outputs / 'int8', '--output_dir', 'r', '--no_baseline',
@@ -216,7 +221,7 @@ BAD = {
 
 
 @pytest.mark.parametrize('name', BAD)
-def test_bad_input(outputs, tmp_path, name):
+def test_bad_input(evaluate, outputs, tmp_path, name):
     "One sentence that names the cause, exit code 2, nothing written."
     same = 'text,label,split\n' + ''.join(
         f'good {i},joy,{s}\n' for i, s in enumerate(['train'] * 8 + ['dev', 'test'])
@@ -240,7 +245,7 @@ def test_bad_input(outputs, tmp_path, name):
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
-def test_a_broken_model_is_named(outputs, tmp_path):
+def test_a_broken_model_is_named(evaluate, outputs, tmp_path):
     shutil.copytree(outputs/'int8', tmp_path/'model')
     (tmp_path/'model'/'tokenizer.json').write_text('{}')
     done = evaluate('--model_path', 'model', '--no_baseline', '--output_dir', 'out', cwd=tmp_path)

@@ -48,7 +48,7 @@ def test_the_command(outputs, tmp_path):
     ).read_text('utf8')
 
 
-def test_what_is_missing(outputs, tmp_path):
+def test_what_is_missing(warm, outputs, tmp_path):
     "Said before anything is read."
     (tmp_path / 'sets.yaml').write_text(
         SETS.read_text('utf8').replace('FOREIGN_DIR', 'NOT_SET'), 'utf8'
@@ -57,7 +57,7 @@ def test_what_is_missing(outputs, tmp_path):
         'sets.yaml': 'the environment variable NOT_SET is not set',
         'nowhere.yaml': 'nowhere.yaml',
     }.items():
-        done = emotion(
+        done = warm.run(
             'evaluate', '--config', 'quickstart', '--model_path', outputs / 'int8',
             '--output_dir', 'report', '--foreign', file,
             cwd=tmp_path,
