@@ -108,8 +108,8 @@ class Browser:
         )
         self.call('Input.dispatchKeyEvent', type='keyUp', key=key, modifiers=modifiers)
 
-    def show(self, width=1280, scheme='light'):
-        "The size of the window and the scheme that a reader prefers, also of a page that is open."
+    def show(self, width=1280, scheme='light', motion='reduce'):
+        "The size of the window and what a reader prefers, also of a page that is open."
         self.call(
             'Emulation.setDeviceMetricsOverride',
             width=width,
@@ -119,11 +119,14 @@ class Browser:
         )
         self.call(
             'Emulation.setEmulatedMedia',
-            features=[{'name': 'prefers-color-scheme', 'value': scheme}],
+            features=[
+                {'name': 'prefers-color-scheme', 'value': scheme},
+                {'name': 'prefers-reduced-motion', 'value': motion},
+            ],
         )
 
-    def open(self, url, width=1280, scheme='light'):
-        self.show(width, scheme)
+    def open(self, url, width=1280, scheme='light', motion='reduce'):
+        self.show(width, scheme, motion)
         self.troubles, self.loaded = [], False
         self.call('Page.navigate', url=url)
         while not self.loaded: self.receive()

@@ -116,6 +116,15 @@ def page(unloaded):
     return unloaded
 
 
+@pytest.fixture
+def model(browser, url, facts):
+    "A page whose model is asked through its functions; visited anew only where the browser has gone elsewhere."
+    there = url + 'guides/try_it.html'
+    if browser.js('location.href') != there: browser.open(there)
+    browser.wait_for(f'{LOAD}.then(Boolean)')
+    return browser
+
+
 def text_of(browser, part):
     "What a reader sees in a part of the widget; empty when it is hidden."
     return browser.js(f'document.getElementById("live-{part}").innerText')
@@ -157,27 +166,27 @@ TEXTS = {'samples': SAMPLES, 'nasty': NASTY, 'made up': made_up(), 'decomposed':
 
 
 @pytest.mark.parametrize('kind', TEXTS)
-def test_normalizer(page, kind):
+def test_normalizer(model, kind):
     texts = TEXTS[kind]
-    here = ask(page, '(model, text) => model.normalize(text)', texts)
+    here = ask(model, '(model, text) => model.normalize(text)', texts)
     assert different(texts, here, map(normalize, texts)) == []
 
 
 @pytest.mark.parametrize('kind', TEXTS)
-def test_tokens(page, predictor, kind): check_tokens(page, predictor, TEXTS[kind])
+def test_tokens(model, predictor, kind): check_tokens(model, predictor, TEXTS[kind])
 
 
-def test_tokens_of_comments(page, predictor):
+def test_tokens_of_comments(model, predictor):
     "Thousands of real comments."
     folder = os.environ.get('GOEMOTIONS_DIR')
     if not folder: pytest.skip('GOEMOTIONS_DIR is not set')
     lines = []
     for name in ('train', 'dev', 'test'):
         lines += (Path(folder)/f'{name}.tsv').read_text('utf8').splitlines()
-    check_tokens(page, predictor, [line.split('\t')[0] for line in lines[::6]])
+    check_tokens(model, predictor, [line.split('\t')[0] for line in lines[::6]])
 
 
-def test_character_table_alone(page):
+def test_character_table_alone(model):
     "Without the steps before it: characters alone and letters with two marks, as `tokenizers` replaces them."
     spec = json.loads((RELEASED/'tokenizer.json').read_text('utf8'))
     marks = [c for c in KNOWN if unicodedata.category(c)[0] == 'M']
@@ -185,7 +194,7 @@ def test_character_table_alone(page):
     letters, first, second = (draw.choices(kind, k=5000) for kind in (KNOWN[:2000], marks, marks))
     texts = KNOWN[::7] + list(map(''.join, zip(letters, first, second)))
     table = table_of(spec['normalizer'])
-    here = page.wait_for(
+    here = model.wait_for(
         "import(new URL('../live/charsmap.js', document.baseURI)).then(({ makeCharsmap }) => "
         f'{json.dumps(texts)}.map(makeCharsmap({json.dumps(table)})))'
     )
@@ -199,11 +208,11 @@ def table_of(step):
     return found[0]['precompiled_charsmap']
 
 
-def test_probabilities(page, predictor):
+def test_probabilities(model, predictor):
     "As near to Python as a model in Python whose FP32 numbers end on another bit: INT8 magnifies that."
     texts = SAMPLES[::2]
     there = predictor.probs(texts)
-    browser = differences(browser_probs(page, texts), there)
+    browser = differences(browser_probs(model, texts), there)
     nudged = differences(nudged_probs(predictor, texts), there)
     print(f'browser {browser}\nnudged {nudged}')
     assert browser['other_labels'] <= .002*len(texts)
@@ -212,8 +221,8 @@ def test_probabilities(page, predictor):
     assert browser['largest'] <= 2*nudged['largest']
 
 
-def test_probabilities_of_nasty_texts(page, predictor):
-    here, there = browser_probs(page, NASTY), predictor.probs(NASTY)
+def test_probabilities_of_nasty_texts(model, predictor):
+    here, there = browser_probs(model, NASTY), predictor.probs(NASTY)
     assert differences(here, there)['largest'] < .1
 
 
@@ -352,7 +361,7 @@ def test_typed_before_it_is_loaded(unloaded):
 @pytest.mark.parametrize('width', [390, 1280])
 def test_nothing_jumps(browser, url, facts, width, scheme):
     "The widget keeps its height, whatever is loaded or typed, and its text can be read."
-    browser.open(url + 'guides/try_it.html', width=width, scheme=scheme)
+    browser.open(url + 'guides/try_it.html', width=width, scheme=scheme, motion='no-preference')
     heights = []
     def look():
         heights.append(browser.js('document.getElementById("live").offsetHeight'))

@@ -97,7 +97,7 @@ def test_two_processes_are_one_run(alone, together, launcher):
     for k,v in scores(one).items(): assert abs(v - scores(two)[k]) < .06, (k, v, scores(two)[k])
 
 
-def test_one_step_is_the_same_step(tmp_path):
+def test_one_step_is_the_same_step(warm, tmp_path):
     "With texts that divide evenly, one epoch on two processes gives the weights of one process, up to rounding."
     rows = [
         f'{t} {i},{l}'
@@ -121,7 +121,7 @@ def test_one_step_is_the_same_step(tmp_path):
         '--set=phase2.num_train_epochs=1',
         '--set=export.enabled=false',
     ]
-    assert emotion(*args(tmp_path/'one', 64), *data).returncode == 0
+    assert warm.run(*args(tmp_path/'one', 64), *data).returncode == 0
     done = launch('torchrun', *args(tmp_path/'two', 32), *data)
     assert done.returncode == 0, done.stderr[-3000:]
     a, b = (load_file(tmp_path/n/'phase1_final/model.safetensors') for n in ('one', 'two'))

@@ -397,15 +397,14 @@ def url(site, tmp_path_factory):
 
 @pytest.mark.parametrize('page', [*PAGES, '404.html'])
 def test_page_opens(browser, url, page):
-    "In the dark on a phone, where nothing is wider than the screen, then in the light on a desk, without a new visit."
+    "On a phone in the dark, where nothing is wider than the screen, and, turned to a desk's width, without a new visit."
     browser.open(url + page, width=390, scheme='dark')
     assert browser.troubles == []
     assert browser.js('document.title')
     assert browser.js('document.querySelector("h1").innerText')
     assert browser.js('document.documentElement.scrollWidth') == 390
     assert browser.js('document.body.dataset.mdColorScheme') == 'slate'
-    browser.show(width=1280, scheme='light')
-    browser.wait(lambda: browser.js('document.body.dataset.mdColorScheme') == 'default')
+    browser.show(width=1280, scheme='dark')
     assert browser.js('document.documentElement.scrollWidth <= document.documentElement.clientWidth')
     assert browser.troubles == []
 
@@ -421,6 +420,15 @@ def test_shelves_are_folded(browser, url, page, section):
     browser.open(url + page)
     names = [name for name in SECTIONS if name]
     assert browser.js(OPEN) == [name in ('The series', section) for name in names]
+
+
+def test_search_reads_what_is_said(site):
+    "The index, which every page loads, has the words and the names of the functions, and not each line of code."
+    index = (site/'search/search_index.json').read_text('utf8')
+    found = json.loads(index)['docs']
+    assert 'class_weights' in {section['title'] for section in found}
+    assert any('macro-F1' in section['text'] for section in found)
+    assert 'np.testing.assert_allclose(' not in index
 
 
 @pytest.mark.parametrize('words,page', [('label smoothing', 'loss.html'), ('quantization', 'quantization.html'), ('normalize', 'text.html')])

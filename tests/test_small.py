@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 SHORT = (
-    'phase1.max_steps=24', 'phase2.max_steps=24', 'phase1.per_device_train_batch_size=8',
+    'phase1.max_steps=8', 'phase2.max_steps=8', 'phase1.per_device_train_batch_size=8',
     'phase2.per_device_train_batch_size=8', 'data.phase1.source=bundled:en',
     'data.phase1.emotions=null', 'data.phase1.license=CC0 1.0', 'export.enabled=false',
     'export.report=false',
