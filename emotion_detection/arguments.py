@@ -62,6 +62,7 @@ def option(
     "An option that takes a value."
     return name, {'help': help} | settings
 
+# %% ../nbs/reference/arguments.ipynb #ac00d0bd
 def flag(
     name:str,
     help:str,
@@ -78,6 +79,7 @@ def repeated(
     "An option that may be given more than once: its values are a list."
     return option(name, help, metavar=metavar, action='append', default=[])
 
+# %% ../nbs/reference/arguments.ipynb #a2781151
 def count(
     name:str,
     help:str,
@@ -111,6 +113,7 @@ _PACKAGED = option(
     metavar='DIR',
 )
 
+# %% ../nbs/reference/arguments.ipynb #e1e34f4c
 def _output_dir(**settings):
     "A folder of results; it is `required`, or has a `default`"
     return option('--output_dir', 'folder to make', metavar='DIR', **settings)
@@ -403,6 +406,7 @@ PATHS = (
     'config', 'full_size',
 )
 
+# %% ../nbs/reference/arguments.ipynb #90f61085
 def expand_paths(
     args, # Changed in place; `InputError` for an empty path
 ):

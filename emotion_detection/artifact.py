@@ -106,6 +106,7 @@ def _hash(self:HeldFile):
         raise InputError(f"{self.path} was written to while it was read; try again")
     return sha.hexdigest(), before
 
+# %% ../nbs/reference/artifact.ipynb #8688ead6
 @patch
 def digest(self:HeldFile)->str: # sha256, 64 hexadecimal digits; `InputError` when the file is written to meanwhile
     "Hash the content, and remember whose hash it is."
@@ -119,6 +120,7 @@ def in_place(self:HeldFile)->bool:
     try: return os.path.samestat(os.stat(self.path), os.fstat(self.number))
     except OSError: return False
 
+# %% ../nbs/reference/artifact.ipynb #7f065aeb
 @patch
 def intact(self:HeldFile)->bool:
     "Is the content still what it was when the file was opened, or hashed?"
@@ -179,6 +181,7 @@ def is_hidden(
     "Is this a dot file, or in a dot folder, such as the `._model.onnx` that macOS writes beside a copy?"
     return any(part.startswith('.') for part in Path(name).parts)
 
+# %% ../nbs/reference/artifact.ipynb #63113a1d
 def _checksum(facts):
     "sha256 over all facts but itself, in one spelling of JSON"
     others = {name: fact for name,fact in facts.items() if name != 'sha256'}

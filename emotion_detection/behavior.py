@@ -188,6 +188,7 @@ def _shown_rates(rates):
     wide = wide[rates.predictor.unique()].reindex(in_order)
     return wide.reset_index().rename(columns={'about': 'shows'})
 
+# %% ../nbs/reference/behavior.ipynb #6ce086d2
 def _table(frame):
     "A frame as a Markdown table"
     rows = []
@@ -205,6 +206,7 @@ def _how_judged(tolerance, margin):
         f"DIR: {KINDS['DIR']} (by more than {margin})."
     )
 
+# %% ../nbs/reference/behavior.ipynb #fd3b4db7
 def _language_part(language, rates, judged, examples):
     "The section of one language: its rates, and some of what failed"
     failed = failures(judged, language=language).drop(columns='language')

@@ -23,6 +23,7 @@ def _comments(sources, split):
     parts = [rows[split]['text'] for rows in sources if split in rows]
     return [text for text in map(normalize, itertools.chain(*parts)) if text]
 
+# %% ../nbs/reference/bench_predict.ipynb #3ee3349e
 def bench_texts(
     n:int|None=None, # Texts; default: all, once
     splits:tuple=('test', 'validation'), # Taken in this order
@@ -58,6 +59,7 @@ def _warm_up(worker, got, texts):
     got['loaded'] = worker.ask('state')
     worker.ask('many', texts[:BATCH])
 
+# %% ../nbs/reference/bench_predict.ipynb #91506514
 def _take_turn(worker, got, one, many):
     "A contender's part of a round"
     time.sleep(PAUSE)
@@ -88,6 +90,7 @@ def cold_start(
         worker.ask('one', [text])
         return time.perf_counter() - start
 
+# %% ../nbs/reference/bench_predict.ipynb #4648d250
 def _cold_starts(entered, got, text, starts, threads):
     "Cold starts of each, by turns"
     for i in range(starts):
@@ -124,6 +127,7 @@ def _medians(rounds):
     import numpy as np
     return [np.median(seconds) for seconds in rounds]
 
+# %% ../nbs/reference/bench_predict.ipynb #0d8d26fc
 def _faster(first, rounds):
     "The median of the rounds' own ratios"
     import numpy as np
@@ -191,6 +195,7 @@ def _check_counts(comments, singles, rounds, starts):
             "single texts: at least one of each, and a text for every round"
         )
 
+# %% ../nbs/reference/bench_predict.ipynb #a89a58b9
 def _enter(listed):
     "Those contenders that can run; `InputError` when a folder is none, or there is nobody"
     entered = [c for c in listed if not c.missing()]

@@ -149,6 +149,7 @@ def _last_words(log):
     lines = log.read().decode('utf8', 'replace').split('\n')
     return next((f' ({l.strip()[:150]})' for l in reversed(lines) if l.strip()), '')
 
+# %% ../nbs/reference/bench_worker.ipynb #68bce622
 def _failure(worker, answer):
     "The error to raise for a worker that did not do what it was asked"
     if 'error' in answer:

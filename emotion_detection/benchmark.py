@@ -42,6 +42,7 @@ class Recipe:
         lengths = np.array(self.data['length'])
         return sum(len(b)*(self.pad_to or int(lengths[b].max())) for b in self.batches)
 
+# %% ../nbs/reference/benchmark.ipynb #f73c4f7b
 def _cut(order, size): return [order[i:i+size] for i in range(0, len(order), size)]
 
 # %% ../nbs/reference/benchmark.ipynb #dcccbec3
@@ -108,6 +109,7 @@ def _seconds(training, recipe, batches):
     _wait_for(training.device)
     return (time.perf_counter()-start) / len(batches)
 
+# %% ../nbs/reference/benchmark.ipynb #f1aad9de
 def _evenly(batches, steps):
     "So many batches, at even distances from the whole epoch"
     return [batches[i] for i in np.linspace(0, len(batches) - 1, steps + 2).astype(int)[1:-1]]
@@ -142,6 +144,7 @@ def _start(config, train):
     model = config.model.model_copy(update={'max_length': 128})
     return start_classifier(config.model_copy(update={'model': model}), {'en': train.text})
 
+# %% ../nbs/reference/benchmark.ipynb #30b7e72f
 def _xlmr_base():
     "XLM-R base with random weights and our labels"
     shape = XLMRobertaConfig(
@@ -214,6 +217,7 @@ def _cpu_name():
     names = [l.split(':')[1].strip() for l in lines if l.startswith('model name')]
     return names[0] if names else platform.processor() or platform.machine()
 
+# %% ../nbs/reference/benchmark.ipynb #17befaa1
 def machine()->dict: # `cpu`, `threads` of PyTorch, `load` (1 min) before the run, `gpu`
     "What a measurement was made on."
     return {

@@ -79,6 +79,7 @@ def _validation_answers(predictor, dm):
     logits = np.log(predictor.probs(dm.validation.text, 1.))
     return logits, np.array(dm.validation.votes).argmax(1)
 
+# %% ../nbs/reference/calibration.ipynb #7f05cef0
 def _effect(logits, labels, temperature):
     "What the temperature does to the answers in one language"
     return {

@@ -112,6 +112,7 @@ def _row(name, entry, lang, f1):
         'against single raters': interval_text(raters.get('accuracy')),
     }
 
+# %% ../nbs/reference/card.ipynb #183e044b
 def _ceiling_row(who, accuracy, f1):
     "How often a person, or an oracle, agrees with single raters"
     agreement = interval_text(accuracy)
@@ -139,6 +140,7 @@ def _share(value):
     "Two decimals"
     return '–' if value is None else f'{value:.2f}'
 
+# %% ../nbs/reference/card.ipynb #beaac167
 def _labels(entry, lang):
     "Precision, recall and F1 of each label"
     rows = []
@@ -264,6 +266,7 @@ def _our_lines(where, repo_id, packaged):
         opened = f"snapshot_download('{repo_id}')"
     return '\n'.join([*lines, f"EmotionPredictor({opened})('Cảm ơn bạn nhiều!')"])
 
+# %% ../nbs/reference/card.ipynb #ba09ec20
 def _other_lines(where, graph):
     "The line of Python that opens the model with another library"
     if not graph:
@@ -294,6 +297,7 @@ def _quantized(quantization):
     left = f"{len(quantization['in_fp32'])} of {quantization['nodes']} nodes are in FP32"
     return f"INT8 gives the label of FP32 on {' and '.join(agrees)}; {left}."
 
+# %% ../nbs/reference/card.ipynb #e8ecb4a0
 def _trimmed(trimming):
     "What trimming changed, in words"
     before, after = trimming['tokens_before'], trimming['tokens_after']
@@ -306,6 +310,7 @@ _NOT_FREE = (
     'the data.'
 )
 
+# %% ../nbs/reference/card.ipynb #feb10771
 def origin_part(
     facts:dict, # From `folder_facts`
 )->str: # Markdown

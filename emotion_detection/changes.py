@@ -16,6 +16,7 @@ def _words(text):
     "The words of a text, the longest first"
     return sorted(re.findall(r'[^\W\d_]+', text), key=len, reverse=True)
 
+# %% ../nbs/reference/changes.ipynb #090b95aa
 def swap_letters(
     text:str,
 )->str: # The same text where no word has two different letters after its first
@@ -29,6 +30,7 @@ def swap_letters(
 # %% ../nbs/reference/changes.ipynb #ee9b2510
 _TELEX = dict(zip('\u0301\u0300\u0309\u0303\u0323', 'sfrxj')) # sắc, huyền, hỏi, ngã, nặng
 
+# %% ../nbs/reference/changes.ipynb #180b5db9
 def telex_slip(
     text:str,
 )->str: # Composed (NFC); the same text where no word has a tone
@@ -63,6 +65,7 @@ def repeat_emoji(
     head, _, emoji = text.rpartition(' ')
     return f'{head} {3*emoji}'
 
+# %% ../nbs/reference/changes.ipynb #843e3ba4
 def swap_words(
     text:str,
     words:Mapping[str,str], # Word or phrase to what stands in its place

@@ -68,6 +68,7 @@ def sensible_threads(
     )
     return most
 
+# %% ../nbs/reference/commands.ipynb #e422f0d7
 def _predictor(args):
     "The predictor that the arguments describe, and what its licenses ask for"
     onnx = True if args.onnx else None
@@ -90,6 +91,7 @@ def _answers(args, rows, predictor, one_by_one):
     at_once = few and not args.output and args.mode == 'deterministic'
     return map(predictor, texts) if at_once else predictor.stream(texts)
 
+# %% ../nbs/reference/commands.ipynb #5ac397fe
 def _say_about(args, rows):
     "What happened to the columns and rows of the input"
     if args.output or args.json:
@@ -132,6 +134,7 @@ def chosen_config(
     from emotion_detection.config import load_config
     return load_config(args.config or 'quickstart', args.set)
 
+# %% ../nbs/reference/commands.ipynb #2c77c176
 def dev_data(
     args, # `config` and `set`
 )->tuple: # The configuration and the data of both phases
@@ -151,6 +154,7 @@ def config_files(
     own = [args.config] if args.config and args.config not in CONFIGS else []
     return own + sources_of(chosen_config(args))
 
+# %% ../nbs/reference/commands.ipynb #54a049f5
 def check_first(
     args, # Its `output_dir` will be made, and what it names is read
     kind:str, # See `check_output`
@@ -171,6 +175,7 @@ def _rounded(table):
     scores = [column for column in table if column.startswith('macro')]
     return table.round({'MB': 1, 'ms_per_text': 2} | dict.fromkeys(scores, 3))
 
+# %% ../nbs/reference/commands.ipynb #3e4a7022
 def cmd_train(args):
     "Train both phases, export to ONNX, quantize to INT8, compare."
     require('torch', 'train', 'training')
@@ -193,6 +198,7 @@ def _calibrate(folder, config, data):
     from emotion_detection.calibration import calibrate_folder
     calibrate_folder(folder, *data, target_accuracy=config.export.target_accuracy)
 
+# %% ../nbs/reference/commands.ipynb #0e2e7e50
 def show_made(
     args,
     *folders:Path,
@@ -215,6 +221,7 @@ def _make_checked(args, kind, make):
     _calibrate(folder, config, data)
     show_made(args, folder)
 
+# %% ../nbs/reference/commands.ipynb #d77e79b3
 def cmd_export(args):
     "PyTorch to ONNX FP32, checked; calibrated on the validation texts of a configuration."
     require('torch', 'train', 'the export')
@@ -224,6 +231,7 @@ def cmd_export(args):
         return export_onnx(args.model_path, args.output_dir, *how)
     _make_checked(args, 'onnx', make)
 
+# %% ../nbs/reference/commands.ipynb #a15dc7a9
 def cmd_quantize(args):
     "ONNX FP32 to INT8, kept if it answers as FP32 does on the validation texts of a configuration."
     require('onnx', 'train', 'quantization')
@@ -287,6 +295,7 @@ def _print_table(title, rows, index):
     table = DataFrame(rows).set_index(index).rename_axis(None)
     print(title, table.to_string(), '', sep='\n')
 
+# %% ../nbs/reference/commands.ipynb #43d9be8a
 def _print_report(report, output_dir):
     "The tables of a report, what they say, and where its pages are"
     from emotion_detection.comparison import foreign_table, language_table, verdicts
@@ -305,6 +314,7 @@ def _foreign_sets(args):
     from emotion_detection.foreign import load_sets
     return load_sets(args.foreign)
 
+# %% ../nbs/reference/commands.ipynb #35a359a3
 def cmd_evaluate(args):
     "Scores with intervals beside a baseline and a ceiling: a page for people, tables, pictures, JSON."
     require('torch', 'train', 'evaluation')
@@ -336,6 +346,7 @@ def _print_rates(rates, as_objects):
     table = side_by_side(rates).rename(columns=lambda c: c if c == 'cases' else f'{c}, failing %')
     print(table.round(0).to_string())
 
+# %% ../nbs/reference/commands.ipynb #3b956796
 def cmd_behavior(args):
     "What models understand: the failure rates of the behavioral suite."
     require('pandas', 'train', 'the behavioral suite')
@@ -357,6 +368,7 @@ def _tokenizer_to_measure(config, english, vietnamese, token):
     except InputError as e:
         print(f"no token lengths: {e}", file=sys.stderr)
 
+# %% ../nbs/reference/commands.ipynb #0f0e55f1
 def _data_reports(args):
     "A report for each phase, saved where a folder is named"
     from emotion_detection.data import load_phases
@@ -391,6 +403,7 @@ def _bench_train(args):
     on = machine()
     return bench_train(chosen_config(args), args.steps, args.rounds or 3), on
 
+# %% ../nbs/reference/commands.ipynb #092d8282
 def cmd_bench(args):
     "Answers beside what people use today (predict), or an epoch of training beside the obvious recipe (train)."
     require('torch', 'train', 'the benchmark')
@@ -413,6 +426,7 @@ def _bench_folders(args):
     before = forms_of(args.fp32_path) if args.fp32_path else {}
     return before | forms_of(args.model_path or [packaged_model()])
 
+# %% ../nbs/reference/commands.ipynb #fc65750e
 def _bench_predict(args):
     "A table, and the machine it was measured on"
     from emotion_detection.bench_predict import bench_predict
@@ -456,6 +470,7 @@ def _say_where(facts):
     threads = f"{facts['threads']} thread{'s' * (facts['threads'] > 1)}"
     print(f"listening on {facts['url']}, {processes}{threads}", flush=True)
 
+# %% ../nbs/reference/commands.ipynb #bec4b039
 def cmd_serve(args):
     "Answer over HTTP until SIGTERM or Ctrl-C: texts in, emotions out, documentation at /docs."
     for module in ('fastapi', 'fastapi_offline', 'prometheus_client', 'uvicorn'):

@@ -106,6 +106,7 @@ def _triple(row, name):
 def _triples(row):
     return {score: _triple(row, score) for score in ('accuracy', 'macro_f1')}
 
+# %% ../nbs/reference/comparison.ipynb #d3bd39d9
 def _ece(results):
     "The calibration error, and what chance alone would show; `None` without probabilities"
     probs = results[list(LABELS)].to_numpy()
@@ -114,6 +115,7 @@ def _ece(results):
     ece = calibration_error(probs, results['label'].to_numpy())
     return {'ece': round(ece, 4), 'by_chance': round(ece_by_chance(probs), 4)}
 
+# %% ../nbs/reference/comparison.ipynb #12d04e5f
 def _against_raters(results):
     "How often single raters agree with a model; `None` where single ratings are not known"
     table = ceiling_table(results[VOTES], results['pred'])
@@ -182,6 +184,7 @@ def _ceiling(results):
     }
     return about | {who: _triples(row) for who, row in table.iterrows()}
 
+# %% ../nbs/reference/comparison.ipynb #74426763
 def _changes(before, after):
     "What changes from one model to another, per language"
     found = []
@@ -194,6 +197,7 @@ def _label_names(results):
     "Those that some text has"
     return [LABELS[i] for i in sorted(set(results['label']))]
 
+# %% ../nbs/reference/comparison.ipynb #6fc3f9c9
 def _differences(models):
     "Each step from one model to the next, then each model against the baseline"
     trained = [model for model in models if model.name != BASELINE]
@@ -233,6 +237,7 @@ def with_baseline(
     first = [report['baseline']] if report['baseline'] else []
     return first + report['models']
 
+# %% ../nbs/reference/comparison.ipynb #c43fe9cc
 def f1_of(
     report:dict, # From `build_report`
     lang:str, # Language of the score
@@ -267,6 +272,7 @@ def _ceiling_cells(ceiling):
         for who, name in bounds.items()
     }
 
+# %% ../nbs/reference/comparison.ipynb #31255268
 def language_table(
     report:dict, # From `build_report`
     lang:str, # Key of `ceiling`
@@ -286,6 +292,7 @@ def _texts_cell(found):
         texts += f", {len(found['classes'])} of {len(LABELS)} classes"
     return texts
 
+# %% ../nbs/reference/comparison.ipynb #d1f8d2ed
 def foreign_table(
     rows:list[dict], # From `foreign_row`, such as the report's
 )->list[dict]: # Text: one per set, a column per model
@@ -314,11 +321,13 @@ def _verdict(difference, name, f1):
         f"on these texts ({value:+.1f} points of {f1}, {low:+.1f} to {high:+.1f})."
     )
 
+# %% ../nbs/reference/comparison.ipynb #21e1f93f
 def _against_baseline(report):
     "The differences of the last model to the baseline"
     pair = (report['models'][-1]['name'], BASELINE)
     return [d for d in report['differences'] if (d['model'], d['against']) == pair]
 
+# %% ../nbs/reference/comparison.ipynb #638629cf
 def verdicts(
     report:dict, # From `build_report`
 )->str: # A sentence per language
@@ -342,6 +351,7 @@ def _headline(report):
         scores.append(f"{value:.3f} in {language_name(lang)}")
     return f"{last['name']}: {', '.join(scores)}"
 
+# %% ../nbs/reference/comparison.ipynb #f0d29368
 def _label_axes(ax, report):
     "Names of the models, and what the axis is"
     models = with_baseline(report)

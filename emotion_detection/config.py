@@ -39,6 +39,7 @@ class ModelSection(Section):
     scratch:EncoderShape|None = None
     max_length:int = Field(128, ge=8) # Tokens; longer texts are cut
 
+# %% ../nbs/reference/config.ipynb #84884966
 class DataSection(Section):
     "One source per phase."
     phase1:Source
@@ -61,6 +62,7 @@ class ExportSection(Section):
     # Evaluate on the test texts at the end, run the behavioral suite, write a card into each folder
     report:bool = True
 
+# %% ../nbs/reference/config.ipynb #dbb59145
 class QuantizationSection(Section):
     "ONNX FP32 to INT8."
     enabled:bool = True # Quantize after the export
@@ -117,6 +119,7 @@ PhaseSection = create_model(
     },
 )
 
+# %% ../nbs/reference/config.ipynb #162d5c02
 def training_arguments(
     section:PhaseSection,
 )->dict: # Keyword arguments for `TrainingArguments`: only what the file sets
@@ -183,6 +186,7 @@ def parse_yaml(
 # %% ../nbs/reference/config.ipynb #6dc7dd61
 CONFIGS = ('default', 'small', 'quickstart')
 
+# %% ../nbs/reference/config.ipynb #22ebc990
 def config_text(
     name:str, # A bundled name or a path; `InputError` when it is neither
 )->str:
@@ -225,6 +229,7 @@ def key_type(
         hint = hints.get(name)
     return hint
 
+# %% ../nbs/reference/config.ipynb #aae20115
 def _kinds(hint):
     "The types that a hint allows"
     origin, args = typing.get_origin(hint), typing.get_args(hint)
@@ -232,6 +237,7 @@ def _kinds(hint):
     if origin in (typing.Union, types.UnionType): return set().union(*map(_kinds, args))
     return {hint}
 
+# %% ../nbs/reference/config.ipynb #fd3ab787
 def holds_text(
     hint, # From `key_type`
 )->bool:
@@ -249,6 +255,7 @@ def _after_value(text):
     ]
     return text[max(ends, default=0):].strip()
 
+# %% ../nbs/reference/config.ipynb #0fb6dceb
 def override_value(
     text:str, # What stands behind the `=`
     hint, # From `key_type`
@@ -337,6 +344,7 @@ def set_keys(
         if replaced and not given & {f'data.{phase}.license', f'data.{phase}', 'data'}:
             raw['data'][phase].pop('license', None)
 
+# %% ../nbs/reference/config.ipynb #f1179331
 def _sources(raw):
     "Phase to source, as far as they are there"
     data = raw.get('data')

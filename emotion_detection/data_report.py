@@ -38,6 +38,7 @@ _HUB = {
     'uitnlp/vigoemotions': 'vigoemotions',
 }
 
+# %% ../nbs/reference/data_report.ipynb #c5e4de11
 def _counts_for(split, columns, source):
     "The key of the published counts that rows of this layout would have"
     if source.emotions=='vigoemotions': return ('vigoemotions', split)
@@ -85,6 +86,7 @@ def _in_words(counts, unit=''):
     "The sum of counts, and the counts"
     return f"{sum(counts):,}{unit} ({' / '.join(f'{c:,}' for c in counts)})"
 
+# %% ../nbs/reference/data_report.ipynb #cd30513e
 def _comparison(found, published, name):
     "Whether the rows are as published, in words"
     rows = _in_words(found, ' rows')
@@ -242,6 +244,7 @@ def _share(key, label):
         return f"{counts[label]:,} {counts[label]/max(sum(counts.values()), 1):5.1%}"
     return cell
 
+# %% ../nbs/reference/data_report.ipynb #86359f23
 def _span(key):
     "Cell of the quantiles of lengths, `-` where there are no texts"
     def cell(split):
@@ -260,6 +263,7 @@ _REASONS = {
     'other_phase': 'tested in the other phase',
 }
 
+# %% ../nbs/reference/data_report.ipynb #110a7f1c
 def _comment_lines():
     "Label and cell of the lines about rows and comments"
     yield 'rows read', _number('rows')
@@ -282,6 +286,7 @@ def _text_lines(splits):
         yield 'cut at the longest length', lambda split: f"{split['tokens']['cut']:,}"
     yield 'fingerprint', lambda split: split['fingerprint'][:16]
 
+# %% ../nbs/reference/data_report.ipynb #f8f860d0
 def _lines(r):
     "Label and the cells of the three splits, one line of the terminal report each"
     for label,cell in (*_comment_lines(), *_text_lines(r['splits'])):

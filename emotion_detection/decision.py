@@ -23,6 +23,7 @@ def mean_f1(
     "The mean of the languages' macro-F1."
     return emotion_scores(labels, (logits + shift).argmax(1), language)['macro_f1']
 
+# %% ../nbs/reference/decision.ipynb #cfcf8bea
 def fit_shift(
     logits:np.ndarray, # Shape `(N, K)`
     labels:np.ndarray, # Class ids, shape `(N,)`

@@ -27,6 +27,7 @@ PACKAGES = (
     'optimum-onnx', 'datasets', 'openvino', 'ray',
 )
 
+# %% ../nbs/reference/doctor.ipynb #df0d1cd2
 def machine_facts()->dict: # Names and versions only: no host, user or path
     "What answers depend on."
     return (
@@ -50,6 +51,7 @@ def _folder_words(m):
     "A manifest in a line"
     return f"{m['precision']}, {m['max_length']} tokens, {use_words(m['licenses'])}"
 
+# %% ../nbs/reference/doctor.ipynb #7d83f4fa
 def _canary_words(rows, allowed):
     "A canary that passed, in a line"
     same = sum(r['label']==r['fp32_label'] for r in rows)
@@ -131,6 +133,7 @@ def check_tokenizer(
         )
     return size
 
+# %% ../nbs/reference/doctor.ipynb #e69939fd
 def ask_torch(
     folder:str|os.PathLike, # PyTorch folder
 )->str: # What was done, in words; `InputError` when the model cannot be loaded or its answer is no number
@@ -160,6 +163,7 @@ def _examine_torch(folder):
         {'check': 'answer'} | _try(lambda: ask_torch(folder), str),
     ]
 
+# %% ../nbs/reference/doctor.ipynb #d39c157b
 def examine(
     folder:str|os.PathLike, # Model folder; `InputError` when it is none at all
 )->list[dict]: # Per check `check`, `ok`, `detail`
@@ -169,6 +173,7 @@ def examine(
     if not fetched['ok']: return [fetched]
     return _examine_torch(folder) if find_model(folder) is None else _examine_onnx(folder)
 
+# %% ../nbs/reference/doctor.ipynb #b781fd80
 def ask_all(
     folder:str|os.PathLike,
     manifest:dict,

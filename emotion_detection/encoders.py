@@ -59,6 +59,7 @@ def encoder_source(
 # %% ../nbs/reference/encoders.ipynb #c4f7a2b1
 _MISTRAL = ('mistral', 'mistral3', 'voxtral', 'ministral', 'pixtral')
 
+# %% ../nbs/reference/encoders.ipynb #0316efe8
 class _HeldBack(logging.Filter):
     "Keeps what `transformers` says about a wrong regular expression, until it is known whether it is true"
     def __init__(self):
@@ -71,6 +72,7 @@ class _HeldBack(logging.Filter):
             self.records.append(record)
         return not is_about_regex
 
+# %% ../nbs/reference/encoders.ipynb #05823945
 def _splits_by_regex(tokenizer):
     "Does it cut texts by a regular expression at all?"
     spec = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -78,6 +80,7 @@ def _splits_by_regex(tokenizer):
     steps = first.get('pretokenizers', [first])
     return any('Regex' in (step.get('pattern') or {}) for step in steps)
 
+# %% ../nbs/reference/encoders.ipynb #f266e79b
 def _model_type(name, common):
     "What `config.json` calls the model's family; `None` when it does not say"
     try:
@@ -133,6 +136,7 @@ def _without_hints():
     finally:
         hf_logging.set_verbosity(before)
 
+# %% ../nbs/reference/encoders.ipynb #de26764c
 def load_encoder(
     name:str, # Folder or Hub id
     num_labels:int, # Outputs of the head, which is new where the files have none

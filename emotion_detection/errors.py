@@ -24,6 +24,7 @@ from .metrics import plot_confusion
 # %% ../nbs/reference/errors.ipynb #5f4aedc0
 VOTES = [f'votes_{label}' for label in LABELS]
 
+# %% ../nbs/reference/errors.ipynb #ec3bc294
 def rating_votes(
     *data:DataModule,
 )->dict[tuple[str,str],list[float]]: # Comment id and text key to ratings per class
@@ -183,6 +184,7 @@ def _plot_bins(ax, r, language, color, style):
         label=f"{language} ({r['texts'].sum():,} texts)",
     )
 
+# %% ../nbs/reference/errors.ipynb #5eddb37a
 def _too_sure(r, language):
     "How far confidence is from accuracy in one language, in words"
     gap = np.average(r['confidence']-r['accuracy'], weights=r['texts'])
@@ -284,6 +286,7 @@ def _united(results):
     names = np.select([~rated, share == 1, share > .5], ['', *UNITED[:2]], UNITED[2])
     return pd.Series(names, index=results.index)
 
+# %% ../nbs/reference/errors.ipynb #84683ca0
 def _agreement_row(r, min_texts):
     "Texts, accuracy and its interval, mean confidence and a note"
     if len(r) < min_texts: return len(r), *[np.nan]*4, 'too small'

@@ -48,6 +48,7 @@ def add(self:Examples, **values):
     for name,value in values.items(): getattr(self, name).append(value)
     self.__dict__.pop('keys', None)
 
+# %% ../nbs/reference/examples.ipynb #ec3e9b43
 @patch
 def keep(self:Examples, mask):
     "The examples where `mask` is true"
@@ -107,6 +108,7 @@ def _decoder(rows, source):
     names = class_names(rows.features[label_columns(columns, source)[0]], source)
     return row_decoder(columns, source, names, is_goemotions(rows))
 
+# %% ../nbs/reference/examples.ipynb #6623435f
 def _ratings(rows, source, split, decode):
     "Number, row, text and label id of each row"
     numbers = getattr(rows, 'numbers', None) or range(1, len(rows)+1)
@@ -150,6 +152,7 @@ def _one_vote(label):
     "The votes `(K,)` of a rating."
     return [float(k==label) for k in range(len(LABELS))]
 
+# %% ../nbs/reference/examples.ipynb #fa6ef9d7
 def add_rating(
     out:Examples, # Gets the rating
     seen:dict, # Where each comment is in `out`

@@ -56,6 +56,7 @@ def user_path(
             f"{path} begins with ~, but there is no such home; write it in full"
         ) from None
 
+# %% ../nbs/reference/files.ipynb #624086cd
 class Unreadable(InputError):
     "A file or folder is there, but another user's."
 
@@ -67,6 +68,7 @@ def unreadable(
         f"{path} may not be read by this user; let its owner run `chmod -R a+rX` on it"
     )
 
+# %% ../nbs/reference/files.ipynb #95b2bd81
 def is_there(
     path:str|os.PathLike, # `InputError` when a folder on the way may not be entered
 )->bool:
@@ -90,6 +92,7 @@ def is_full(
         error = error.__cause__ or error.__context__
     return shutil.disk_usage(folder).free < 2**16
 
+# %% ../nbs/reference/files.ipynb #05bd86a6
 @contextmanager
 def explain_full_disk(
     folder:str|os.PathLike, # Where the block writes
@@ -110,6 +113,7 @@ def temporary_name(
     path = Path(path)
     return path.with_name(f'{path.name}.{secrets.token_hex(4)}.{end}')
 
+# %% ../nbs/reference/files.ipynb #e4925b2d
 def write_text(
     # File to write; an existing one is replaced at the end, the target of a link too
     path:str|os.PathLike,
@@ -154,6 +158,7 @@ OLD_KEYS = {
 }
 OLD_KINDS = {'behaviour': 'behavior'} # Of folders, see `KINDS`
 
+# %% ../nbs/reference/files.ipynb #5f126a80
 def present_keys(
     value, # What a JSON or YAML file of ours holds
 ): # The same, with today's keys
@@ -174,6 +179,7 @@ def files_of(
         found += [Path(here)/n for n in names]
     return sorted(f for f in found if f.is_file())
 
+# %% ../nbs/reference/files.ipynb #7a2fb21d
 def file_hash(
     path:str|os.PathLike, # `InputError` when it may not be read
 )->str: # sha256, 64 hexadecimal digits
@@ -195,6 +201,7 @@ def file_hashes(
     files = [f for f in files_of(folder) if f != folder/MARK and f.name not in leave_out]
     return {f.relative_to(folder).as_posix(): file_hash(f) for f in files}
 
+# %% ../nbs/reference/files.ipynb #fabc3911
 def write_mark(
     folder:str|os.PathLike, # Everything is written
     kind:str, # One of `KINDS`
@@ -216,6 +223,7 @@ KINDS = {
     'data': 'a data report',
 }
 
+# %% ../nbs/reference/files.ipynb #15adfbdd
 def _note(path):
     "What a JSON file says, nothing when it is none"
     try: note = read_json(path)
@@ -243,6 +251,7 @@ def made_files(
 # %% ../nbs/reference/files.ipynb #a8e7c4cc
 _SYSTEM = ('.DS_Store', 'Thumbs.db', 'desktop.ini') # Written by file managers, into any folder
 
+# %% ../nbs/reference/files.ipynb #69496a64
 def _foreign_file(path, name, known, thorough):
     "What is wrong with a file that we should have made, in words; `None` for ours"
     unfinished = re.sub(r'\.[0-9a-f]{8}\.partial$', '', name)  # a killed `write_text`
@@ -255,6 +264,7 @@ def _foreign_file(path, name, known, thorough):
     if thorough and known[name] and file_hash(path) != known[name]:
         return f'{name}, which was changed since'
 
+# %% ../nbs/reference/files.ipynb #25589ddb
 def _unfinished(path):
     "Is this a temporary folder or a lock that a killed process of ours has left?"
     if path.is_dir():
@@ -290,6 +300,7 @@ def _same(a, b):
     try: return os.path.samefile(a, b)
     except (OSError, ValueError): return a == b
 
+# %% ../nbs/reference/files.ipynb #9f96d422
 def _check_sources(path, target, sources):
     "`InputError` when an output would take the place of what is read"
     way_out = 'which would be lost; name another folder'
@@ -405,6 +416,7 @@ def _owner():
     "Who holds a lock"
     return {'pid': os.getpid(), 'started': _started(os.getpid()), 'host': platform.node()}
 
+# %% ../nbs/reference/files.ipynb #abc0859d
 def _alive(owner):
     "Does the owner still run? As far as can be told: on another machine, it does"
     if owner.get('host') != platform.node():
@@ -431,6 +443,7 @@ def _open_lock(path):
             f"{path} cannot be locked ({e.strerror}); look whose it is, and remove it"
         ) from None
 
+# %% ../nbs/reference/files.ipynb #8b0cfc61
 def _noted(file):
     "Who stands in a lock file: `{}` for nobody, `None` when it is no lock of ours"
     text = file.read()
@@ -438,6 +451,7 @@ def _noted(file):
     except json.JSONDecodeError: return None
     return owner if isinstance(owner, dict) and (not owner or 'pid' in owner) else None
 
+# %% ../nbs/reference/files.ipynb #fa4a8465
 def _refuse_lock(path, place, owner, by_system):
     "`InputError` for a lock that somebody has"
     who = f"process {owner['pid']}" if owner else 'another process'
@@ -497,6 +511,7 @@ def _parents_of(path):
 # %% ../nbs/reference/files.ipynb #b27e86ba
 _held = set() # (process, thread, path) of the locks held here
 
+# %% ../nbs/reference/files.ipynb #c680f418
 @contextmanager
 def lock(
     path:str|os.PathLike, # Lock file: made for the time of the block, then removed
@@ -522,6 +537,7 @@ def lock(
 # %% ../nbs/reference/files.ipynb #44f25d78
 _partials = set() # Temporary folders of this process
 
+# %% ../nbs/reference/files.ipynb #e1025228
 def follow_umask(
     folder:str|os.PathLike,
     pattern:str='*', # Which files and subfolders in it
@@ -550,6 +566,7 @@ def _remove(folder):
             entry.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 
+# %% ../nbs/reference/files.ipynb #25142b6e
 def _left_over(path, end):
     "What a killed process of ours left beside `path`; its lock must be held"
     name = re.compile(rf'{re.escape(path.name)}\.[0-9a-f]{{8}}\.{end}')
@@ -570,6 +587,7 @@ def _clear_left_overs(path):
         else:
             _remove(partial)
 
+# %% ../nbs/reference/files.ipynb #b759aa01
 @contextmanager
 def scratch_folder(
     path:str|os.PathLike, # What it is for; locked meanwhile
@@ -687,6 +705,7 @@ def write_checksums(
     write_json(Path(folder)/CHECKSUMS, file_hashes(folder, (CHECKSUMS,)))
     follow_umask(folder)
 
+# %% ../nbs/reference/files.ipynb #70679fe0
 def checksum_failure(
     folder:str|os.PathLike,
 )->str|None: # What is wrong, to follow the folder's name in a sentence; `None` when all files are as they were
@@ -745,6 +764,7 @@ def is_pointer(
         with open(path, 'rb') as f: return f.read(len(_POINTER)) == _POINTER
     except OSError: return False
 
+# %% ../nbs/reference/files.ipynb #3e20f380
 def refuse_pointers(
     folder:str|os.PathLike, # Model folder
 ): # `InputError` names the first file that was not fetched

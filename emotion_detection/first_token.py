@@ -22,6 +22,7 @@ def _constant(graph, name):
             tensors = [a.t for a in node.attribute if a.name == 'value']
             return numpy_helper.to_array(tensors[0]).tolist() if tensors else None
 
+# %% ../nbs/reference/first_token.ipynb #175a73da
 def _takes_first_token(graph, node):
     "Does a node read token 0 and no other?"
     along_tokens = any(a.name == 'axis' and a.i == 1 for a in node.attribute)
@@ -30,6 +31,7 @@ def _takes_first_token(graph, node):
 # %% ../nbs/reference/first_token.ipynb #64e7e12f
 QUERY = '/self/query/MatMul' # How the name of an attention's query product ends
 
+# %% ../nbs/reference/first_token.ipynb #95de0a31
 def _last_attention(graph):
     "The last layer's prefix, what goes into it, its mask; `None` unless built as in BERT's family"
     products = [node for node in graph.node if node.op_type == 'MatMul']
@@ -51,6 +53,7 @@ def _slice(source, target, axis):
     "A node that keeps what is first along an axis"
     return helper.make_node('Slice', [source, 'first_0', 'first_1', axis], [target], name=target)
 
+# %% ../nbs/reference/first_token.ipynb #553e75b4
 def _insert_slices(graph, prefix, hidden, mask):
     "Everything in the last layer but key and value reads the first token only"
     for value in range(3):

@@ -25,6 +25,7 @@ class ForeignSection(Section):
     about:str # What kind of texts, for the table
     sources:list[Source]
 
+# %% ../nbs/reference/foreign.ipynb #9fdfc711
 def _filled_in(value):
     "Values of environment variables in the names of files; `InputError` when one is not set"
     if isinstance(value, dict):
@@ -39,6 +40,7 @@ def _filled_in(value):
         )
     return os.path.expandvars(value)
 
+# %% ../nbs/reference/foreign.ipynb #a7444536
 def read_sets(
     # YAML: a section per set, see `ForeignSection`; `InputError` when it is something else
     path:str|os.PathLike,
@@ -62,6 +64,7 @@ class ForeignSet:
     examples:Examples
     aside:int # Rows that were left aside
 
+# %% ../nbs/reference/foreign.ipynb #a99521b7
 def load_sets(
     path:str|os.PathLike, # See `read_sets`
 )->list[ForeignSet]: # `InputError` names the row whose label the mapping does not have

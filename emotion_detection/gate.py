@@ -47,6 +47,7 @@ def progress(
 # %% ../nbs/reference/gate.ipynb #a20986a1
 SWITCH = 'int8:' # Begins the name of an input that switches a node, see the search
 
+# %% ../nbs/reference/gate.ipynb #262e1ca3
 def graph_probs(
     path:str|os.PathLike, # `.onnx` file; an input `int8:<node>` is a switch
 )->Callable: # From lists of token ids (and names of nodes for FP32) to probabilities, shape `(N, K)`
@@ -82,6 +83,7 @@ def f1_falls(
 # %% ../nbs/reference/gate.ipynb #86659c82
 UNSURE = .05 # How often chance may turn away a model that is good enough, in one language
 
+# %% ../nbs/reference/gate.ipynb #f819a949
 def compare_probs(
     labels, # True class ids, shape `(N,)`
     fp32, # Probabilities, shape `(N, K)`
@@ -113,6 +115,7 @@ def _disagrees(figures, needed):
     same = figures['texts'] - figures['changed']
     return figures['changed'] > 1 and binom.cdf(same, figures['texts'], needed) < UNSURE
 
+# %% ../nbs/reference/gate.ipynb #5b0bf88d
 def _all_texts(figures, needed):
     "What is wrong with the texts of all languages together"
     texts = sum(f['texts'] for f in figures.values())

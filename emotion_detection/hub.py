@@ -94,6 +94,7 @@ def _http_status(e):
     "The status of the answer behind an error; `None` where there was no answer"
     return getattr(getattr(e, 'response', None), 'status_code', None)
 
+# %% ../nbs/reference/hub.ipynb #26aa7910
 def _gated(name, page, status):
     "What to do about a gated repository"
     if status == 403:

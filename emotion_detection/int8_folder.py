@@ -26,6 +26,7 @@ def copy_settings(
         if file.suffix in ('.json', '.txt', '.model') and file.name != MANIFEST:
             shutil.copy(file, folder)
 
+# %% ../nbs/reference/int8_folder.ipynb #dd319d9f
 def canary_facts(
     folder:Path, # Has the quantized graph and FP32's reference answers
     max_length:int, # Tokens
@@ -45,6 +46,7 @@ def _scores(after):
     scores = {f'macro_f1_{lang}': figures['f1_int8'] for lang, figures in after.items()}
     return scores | {f'f1_classes_{lang}': figures['f1_classes'] for lang, figures in after.items()}
 
+# %% ../nbs/reference/int8_folder.ipynb #d5bca41f
 def complete_int8(
     folder:Path, # Has the quantized graph
     onnx_dir:Path, # FP32 folder

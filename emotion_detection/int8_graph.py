@@ -46,6 +46,7 @@ def _weight_of(node):
     "The input of a node that would hold its weights"
     return node.input[0] if node.op_type == 'Gather' else node.input[1]
 
+# %% ../nbs/reference/int8_graph.ipynb #174b100a
 def weight_nodes(
     model:onnx.ModelProto,
     op_types:tuple=('MatMul','Gather'),

@@ -91,6 +91,7 @@ def _texts_for(seconds, one_text, runs, languages, most):
     "Texts per language so that `runs` passes over them take `seconds`"
     return int(np.clip(seconds/(one_text*runs*languages), 8, most))
 
+# %% ../nbs/reference/int8_search.ipynb #c8caa062
 def plan_search(
     probs:Callable, # From `graph_probs` of a `switchable_graph`
     nodes, # Names
@@ -122,6 +123,7 @@ def try_fp32_set(
     say(f"quantize: {len(kept)} nodes in FP32: {failure or 'passed'}")
     return {'in_fp32': list(kept), 'figures': figures, 'passed': not failure}
 
+# %% ../nbs/reference/int8_search.ipynb #957b3f91
 def _switched(fp32, int8_path, nodes):
     "A `switchable_graph` as a function"
     with tempfile.TemporaryDirectory() as folder:
@@ -164,6 +166,7 @@ def _until_it_passes(kept, blame, most, attempt):
         last = attempt(kept)
     return last
 
+# %% ../nbs/reference/int8_search.ipynb #3ab70170
 def quantize_searched(
     graph:onnx.ModelProto, # Prepared
     target:str|os.PathLike, # `.onnx` file to write; has all nodes in INT8
@@ -197,6 +200,7 @@ def _short(node):
     for part in _PLAIN: name = name.replace(part, '')
     return name.removesuffix('/MatMul').removesuffix('_MatMul')
 
+# %% ../nbs/reference/int8_search.ipynb #9e5e31bf
 def plot_sensitivity(
     report:dict, # From `quantize_gated` after a search, or the JSON of it
     ax=None, # matplotlib axes; a new figure by default

@@ -39,6 +39,7 @@ def _interval(draws, level):
     "Quantiles of the draws, without those in which a score is not defined"
     return np.nanquantile(draws, [(1-level)/2, (1+level)/2], axis=0)
 
+# %% ../nbs/reference/intervals.ipynb #7a1e19ad
 def _named_scores(confusions):
     "Scores of languages' confusion matrices `(R, K*K)`, named as `emotion_scores` names them"
     square = (-1, len(LABELS), len(LABELS))
@@ -63,6 +64,7 @@ def _masks(languages, count):
     if languages is None: return {None: np.ones(count, bool)}
     return {lang: np.asarray(languages) == lang for lang in sorted(set(languages))}
 
+# %% ../nbs/reference/intervals.ipynb #e524d513
 def _scores_or_differences(sums, two_models):
     "Scores by language from sums `(R, K*K)`; of two models side by side, the differences"
     size = len(LABELS)**2
@@ -101,6 +103,7 @@ def score_intervals(
 # %% ../nbs/reference/intervals.ipynb #14ff456e
 _PER_CLASS = ('precision', 'recall', 'f1')
 
+# %% ../nbs/reference/intervals.ipynb #df297e6e
 def class_intervals(
     labels, # True class ids, shape `(N,)`
     preds, # Predicted class ids, shape `(N,)`

@@ -84,6 +84,7 @@ def _shown(label, probs):
     if label is None: return 'unsure'
     return label if probs is None else f'{label} {probs[LABELS.index(label)]:.2f}'
 
+# %% ../nbs/reference/judging.ipynb #84e1c9e3
 def _judge_same(before, after, tolerance):
     "INV: label and probabilities stay; where there are none (nan), the label decides"
     (label, p), (new_label, q) = before, after

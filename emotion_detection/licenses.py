@@ -51,6 +51,7 @@ def license_id(
     "The short name of an open license."
     return _ID_OF.get(_plain(words)) if isinstance(words, str) else None
 
+# %% ../nbs/reference/licenses.ipynb #b5a94e86
 def may_show(
     words:str|None, # See `license_of`
 )->bool:
@@ -65,6 +66,7 @@ BUNDLED_LICENSES = { # Of the samples in the package
     'vi_goemotions': 'CC BY 4.0', # GoEmotions' comments in Vietnamese
 }
 
+# %% ../nbs/reference/licenses.ipynb #8cec29ba
 def license_of(
     source, # `Source` of the configuration
 )->str: # Its license, or that none is stated: silence is not a permission
@@ -92,6 +94,7 @@ def data_licenses(
         raise InputError(f"{file} should list licenses as texts, not {stated!r}")
     return stated
 
+# %% ../nbs/reference/licenses.ipynb #d7348257
 def hub_license(
     licenses:Iterable[str], # From `data_licenses`
 )->str: # `other` where one is not known to be open, or two ask for different things
@@ -113,6 +116,7 @@ def license_notes(
     if not licenses: return ['the model does not say what its training data are licensed under']
     return [f'training data licensed {words}' for words in licenses if not license_id(words)]
 
+# %% ../nbs/reference/licenses.ipynb #a5aee186
 def use_words(
     licenses:Iterable[str], # From `data_licenses`
 )->str: # Begins with `data licensed`, ends without a period
@@ -126,6 +130,7 @@ def use_words(
 # %% ../nbs/reference/licenses.ipynb #bdd357ac
 _FORBIDS = re.compile(r'\b(no|not|non|only|nc|nd)\b|research|forbid|prohibit|restrict', re.I)
 
+# %% ../nbs/reference/licenses.ipynb #44fa1d30
 def check_licenses(
     licenses:Iterable[str], # From `data_licenses`
     what:str|os.PathLike='the model', # For the message

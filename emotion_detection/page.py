@@ -53,6 +53,7 @@ def interval_text(
     if triple is None or triple[0] is None: return '–'
     return f'{triple[0]:.{digits}f} [{triple[1]:.{digits}f}, {triple[2]:.{digits}f}]'
 
+# %% ../nbs/reference/page.ipynb #a367c84c
 def rate_text(
     rate:float, # Share in [0, 1]
     low:float, # Ends of its interval
@@ -74,6 +75,7 @@ th { background: var(--soft); } td { overflow-wrap: normal; } td:not(:first-chil
 img { background: #ffffff; border-radius: 6px; height: auto; max-width: 100%; padding: 6px; box-sizing: border-box; }
 '''
 
+# %% ../nbs/reference/page.ipynb #b087f99e
 def picture_data(
     path:str|os.PathLike, # A PNG; `InputError` when it is not there
 )->str: # For the `src` of an image

@@ -36,6 +36,7 @@ def trims_after(
     "Is the vocabulary trimmed after the export?"
     return config.trimming.enabled and config.trimming.when == 'after'
 
+# %% ../nbs/reference/pipeline.ipynb #a408641b
 def exported_folders(
     config:Config,
 )->dict[str,str]: # Name to kind, see `check_output`
@@ -85,6 +86,7 @@ def vocabulary(
     try: return len(read_unigram(folder)['model']['vocab'])
     except InputError as e: return say(f'trim: left out, since {e}') or 0
 
+# %% ../nbs/reference/pipeline.ipynb #bde5f99d
 def trim_and_quantize(
     model_dir:str|os.PathLike, # PyTorch folder
     output_dir:str|os.PathLike, # INT8 folder to make

@@ -168,6 +168,7 @@ def load_facts(
 # %% ../nbs/reference/predict.ipynb #2fd7f1b5
 MODES, LONG = ('deterministic', 'throughput'), ('truncate', 'windows')
 
+# %% ../nbs/reference/predict.ipynb #304522a8
 def _check_options(options):
     "Refuse values that mean nothing, before a file is opened"
     for name,known in (('mode', MODES), ('long', LONG)):
@@ -279,6 +280,7 @@ def _open(self:EmotionPredictor):
         finally:  # a damaged file says more than the error it led to
             if checked: self._judge(checked)
 
+# %% ../nbs/reference/predict.ipynb #49fd0ba9
 @patch
 def _backend(self:EmotionPredictor):
     "The model, from the files that are checked"
@@ -294,6 +296,7 @@ def _judge(self:EmotionPredictor, checked):
         self._as_listed = False
         self._refuse(e)
 
+# %% ../nbs/reference/predict.ipynb #308ddd37
 @patch
 def _let_go(self:EmotionPredictor):
     "Close all files but those that another process may have to open again"
@@ -414,6 +417,7 @@ def stream(self:EmotionPredictor,
     refuse_one(texts, 'stream')
     return self._in_order(self._answers, texts, 8 if self.options['mode']=='deterministic' else 256)
 
+# %% ../nbs/reference/predict.ipynb #2acf874d
 @patch
 def probs(self:EmotionPredictor,
     texts:Iterable[str], # `TypeError` for a single text
@@ -489,6 +493,7 @@ def identity(self:EmotionPredictor)->str:
         raise InputError(f"{self.files} was written to since it was opened; open it again")
     return self.facts['sha256'] + ''.join(f.digest() for f in held)
 
+# %% ../nbs/reference/predict.ipynb #358d186a
 @patch
 def __reduce__(self:EmotionPredictor):
     options = self.options | {'threads': self.options['threads'] or 1}

@@ -88,6 +88,7 @@ def on_evaluate(self:Progress, args, state, control, metrics, **kw):
     epoch = f'epoch {state.epoch or 0:.0f}/{state.num_train_epochs or 0}'
     self.say(state, f'{epoch}  {f1_line(metrics)}')
 
+# %% ../nbs/reference/progress.ipynb #854b15e6
 @patch
 def on_train_end(self:Progress, args, state, control, **kw): self.bar.close()
 

@@ -30,6 +30,7 @@ def project_folder(
         if settings.is_file() and 'lib_name = emotion_detection' in settings.read_text(): return folder
     return start
 
+# %% ../nbs/reference/reading.ipynb #4e5e282d
 def quickstart_folder()->Path:
     "Where the shared model lies."
     return project_folder()/'outputs'/'quickstart'
@@ -46,6 +47,7 @@ def made_from(
         digest.update(path.read_bytes())
     return {'config': config.model_dump(mode='json'), 'code': digest.hexdigest()}
 
+# %% ../nbs/reference/reading.ipynb #432b512a
 @contextmanager
 def one_at_a_time(
     folder:Path, # Folder or file that is made; the lock stands beside it
@@ -71,6 +73,7 @@ def quickstart_model(
             write_json(stamp, wanted)
     return folder
 
+# %% ../nbs/reference/reading.ipynb #079dde2b
 def quickstart_data()->tuple[DataModule,DataModule]: # English, Vietnamese: the bundled samples
     "What the quickstart is trained on."
     return load_phases(load_config('quickstart'))

@@ -47,6 +47,7 @@ ABOUT_SCORES = (
     'in parentheses, what chance alone would show.\n'
 )
 
+# %% ../nbs/reference/report.ipynb #956e4c2d
 def _fewer_classes(report):
     "Which labels no macro-F1 of a language speaks of"
     for lang, found in report['f1_classes'].items():
@@ -65,6 +66,7 @@ def _language_part(report, lang):
     table = markdown_table(rows, right=('MB',))
     return f"## {language_name(lang)}, {texts:,} texts\n\n{table}"
 
+# %% ../nbs/reference/report.ipynb #8f9da0d3
 def _scores_part(report):
     names = ', '.join(cell_text(entry['name']) for entry in report['models'])
     yield f"# Evaluation of {names}\n"
@@ -95,6 +97,7 @@ def _step_row(report, step):
         'margin of these (of all)': margin,
     }
 
+# %% ../nbs/reference/report.ipynb #f0a30c3a
 def _steps_part(report):
     rows = [_step_row(report, step) for step in report['differences']]
     yield '## What each step changes\n\n' + markdown_table(rows, right=('fixed', 'regressed'))
@@ -116,6 +119,7 @@ def _agreement_row(row):
     confidence = '–' if row['confidence'] is None else f"{row['confidence']:.2f}"
     return _cells(row, 'language', 'raters', 'texts') | {'accuracy': _accuracy(row), 'confidence': confidence}
 
+# %% ../nbs/reference/report.ipynb #22bbb1bc
 def _labels_part(report):
     last = report['models'][-1]
     rows = [_label_row(row) for row in last['classes']]
@@ -141,6 +145,7 @@ def _rewrite_row(row):
     name = {'rewriting': cell_text(row['slice'])}
     return _cells(row, 'language') | name | _cells(row, 'texts') | found
 
+# %% ../nbs/reference/report.ipynb #52fd95e2
 def _slice_rows(report):
     "The baseline and the last model, side by side"
     last = report['models'][-1]
@@ -154,6 +159,7 @@ def _slice_rows(report):
 # %% ../nbs/reference/report.ipynb #f7c3105b
 RELIABILITY = '![How often answers of each confidence are right](reliability.png)'
 
+# %% ../nbs/reference/report.ipynb #a4b819e8
 def _slices_part(report):
     yield (
         '## Slices\n\nAccuracy on texts that have something in common. They differ from the rest '
@@ -196,6 +202,7 @@ def _data_row(data):
     rated = {'with single ratings': data['rated_texts'] or '–'}
     return _cells(data, 'language', 'source', 'license', 'texts') | counts | rated
 
+# %% ../nbs/reference/report.ipynb #40615699
 def _data_part(report):
     rows = [_data_row(data) for data in report['data']]
     yield '## Data\n\n' + markdown_table(rows, right=('texts', *LABELS))
@@ -239,6 +246,7 @@ def _score_rows(entry, report):
         rows.append(row | {'classes': classes.get(name)})
     return rows
 
+# %% ../nbs/reference/report.ipynb #16216b08
 def _tables(report):
     "The files .csv of a report, by name"
     models = with_baseline(report)

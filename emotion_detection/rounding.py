@@ -30,6 +30,7 @@ def _payback(products):
     inverse = np.linalg.inv(products[np.ix_(order, order)])
     return order, cholesky((inverse + inverse.T)/2)
 
+# %% ../nbs/reference/rounding.ipynb #c99136e3
 def _round_block(rows, factor, largest):
     "Round the rows of a block one by one; returns integers and errors, both `(rows, O)`"
     integers = np.empty_like(rows)

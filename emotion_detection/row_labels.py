@@ -142,6 +142,7 @@ def map_names(
 # %% ../nbs/reference/row_labels.ipynb #38fe3d8a
 _TABLES = {'goemotions': GOEMOTIONS, 'vigoemotions': VIGOEMOTIONS}
 
+# %% ../nbs/reference/row_labels.ipynb #fbfa5e66
 def row_decoder(
     columns:list[str],
     source:Source,

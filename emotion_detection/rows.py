@@ -68,6 +68,7 @@ _SIGNS = {
 }
 _GZIP = b'\x1f\x8b'
 
+# %% ../nbs/reference/rows.ipynb #2c7fc605
 def check_start(
     start:bytes, # First bytes of a file
     name:str, # For the message
@@ -121,6 +122,7 @@ def is_official_id(
     "Has it the form of GoEmotions' comment ids, which are Reddit's?"
     return isinstance(value, str) and bool(re.fullmatch('e[a-z0-9]{6}', value))
 
+# %% ../nbs/reference/rows.ipynb #0d229b5a
 def is_official(
     line:str, # First line of a file
 )->bool:
@@ -139,6 +141,7 @@ def delimiter_of(
     found = [d for d in ',;\t' if d in line]
     return found[0] if len(found)==1 else expected
 
+# %% ../nbs/reference/rows.ipynb #40c5c77a
 def column_names(
     cells:list[str], # The header
     name:str, # File, for the message
@@ -160,12 +163,14 @@ def _next_record(reader):
     try: return next(reader, None)
     finally: csv.field_size_limit(before)
 
+# %% ../nbs/reference/rows.ipynb #7a59b691
 def _quote_reason(error):
     "What `csv` met, in words"
     if 'end of data' in str(error):
         return 'opens a quote that is never closed; double a quote inside quotes'
     return 'has text after a closing quote: is a quote left open? Double a quote inside quotes'
 
+# %% ../nbs/reference/rows.ipynb #e152fae8
 def _cell_reason(cells, names):
     "What is wrong with the cells of a row, `None` when nothing is"
     if len(cells) > len(names):
@@ -191,6 +196,7 @@ def _begin(lines, kind):
         before += 1
     return '', ',', before
 
+# %% ../nbs/reference/rows.ipynb #cf6f3425
 def _delimited(lines, kind, name, needs, names=None):
     "Rows of a csv or tsv file: number, cells by column or a `RowError`"
     first, delimiter, before = _begin(lines, kind)
@@ -222,6 +228,7 @@ def _too_long(name, start):
         'left open?'
     )
 
+# %% ../nbs/reference/rows.ipynb #c6d36498
 def _records(reader, names, name, before, bare):
     "The records after the header; in a file without one, tabs at the end of a line mean nothing"
     row = 0
@@ -247,6 +254,7 @@ def _object(pairs):
     if len(found) < len(pairs): raise ValueError('has a key twice')
     return found
 
+# %% ../nbs/reference/rows.ipynb #ab154ec9
 def _json_reason(row, needs):
     "What is wrong with a row, `None` when nothing is"
     if not isinstance(row, dict): return 'is not a JSON object, like {"text": "..."}'
@@ -256,6 +264,7 @@ def _json_reason(row, needs):
             f"is a JSON object without a key {missing!r}; its keys are {', '.join(row) or '(none)'}"
         )
 
+# %% ../nbs/reference/rows.ipynb #69197087
 def _json_line(line, needs, array=False):
     "What a line holds, or the text of an array of rows, and what is wrong with it"
     reason = not_text(line)
@@ -277,6 +286,7 @@ def _json_lines(lines, kind, name, needs):
         row, reason = _json_line(line, needs)
         yield n, RowError(name, n, reason) if reason else row
 
+# %% ../nbs/reference/rows.ipynb #e87f6e9f
 def _json_document(lines, kind, name, needs):
     "Rows of one JSON array, which is read whole; a file of lines under this name is read by line"
     first = next((line for line in lines if line.strip()), '')
@@ -288,6 +298,7 @@ def _json_document(lines, kind, name, needs):
         reason = _json_reason(row, needs)
         yield n, RowError(name, n, reason) if reason else row
 
+# %% ../nbs/reference/rows.ipynb #a7efaeb9
 def _plain_lines(lines, kind, name, needs):
     "Lines of text, as rows with the one column `text`"
     for n,line in enumerate(lines, 1):
@@ -302,6 +313,7 @@ _READERS = {
     'txt': _plain_lines,
 }
 
+# %% ../nbs/reference/rows.ipynb #1906062a
 def read_rows(
     file:str|Path|BinaryIO, # A file, a pipe, or an open binary file such as `sys.stdin.buffer`
     kind:str|None=None, # One of `FORMATS`; default: what the ending says

@@ -40,6 +40,7 @@ def run_identity(
         'data': fingerprints,
     }
 
+# %% ../nbs/reference/runs.ipynb #106614b0
 def run_name(
     identity:dict, # See `run_identity`
 )->str: # 16 hexadecimal digits
@@ -77,6 +78,7 @@ def phase_finished(
     processes().wait_for_everyone()
     return finished
 
+# %% ../nbs/reference/runs.ipynb #e4a11c41
 def has_unfinished_run(
     output_dir:str|os.PathLike,
 )->bool:
@@ -107,6 +109,7 @@ def check_run_id(
 # %% ../nbs/reference/runs.ipynb #b3677554
 _RUN_FILES = ('run.json', 'phase1', 'phase2') # In `checkpoints/`
 
+# %% ../nbs/reference/runs.ipynb #90b9bef7
 def check_checkpoints(
     # `InputError` when its `checkpoints/` holds what no training of ours made
     output_dir:str|os.PathLike,
@@ -196,6 +199,7 @@ def _check_claim(folder, identity, resume):
             "folder to start anew"
         )
 
+# %% ../nbs/reference/runs.ipynb #57ea2d06
 def claim_run_folder(
     output_dir:str|os.PathLike,
     identity:dict, # See `run_identity`

@@ -36,6 +36,7 @@ def _quota_of(folder):
     try: return int(quota)/int(period) if int(quota) > 0 and int(period) > 0 else None
     except ValueError: return None  # `max`, or no such file
 
+# %% ../nbs/reference/runtime.ipynb #63c69d0f
 def cpu_quota(
     root:str|os.PathLike='/sys/fs/cgroup', # Where Linux shows control groups
     member:str|os.PathLike='/proc/self/cgroup', # Which of them this process is in
@@ -64,6 +65,7 @@ def cpu_count(
 # Instructions that multiply and add INT8 in one step: Intel and AMD, then Arm
 INT8_FLAGS = ('amx_int8', 'avx512_vnni', 'avx_vnni', 'i8mm', 'asimddp')
 
+# %% ../nbs/reference/runtime.ipynb #3b043677
 def cpu_facts(
     cpuinfo:str|os.PathLike='/proc/cpuinfo', # Linux' description
 )->dict: # `cpu` (name) and `int8` (the best of `INT8_FLAGS`; `None` when there is none, or no way to know)
@@ -91,6 +93,7 @@ def find_onnx(
         )
     return found[0] if found else None
 
+# %% ../nbs/reference/runtime.ipynb #dcdd4f60
 def onnx_folder(
     folder:str|os.PathLike, # `InputError` names the first thing that is missing
 )->tuple[Path,Path]: # The folder and its graph
@@ -111,6 +114,7 @@ def model_form(
     if graph is None: return None
     return 'int8' if 'quantized' in graph.name else 'onnx'
 
+# %% ../nbs/reference/runtime.ipynb #4b327675
 def models_at(
     path:str|os.PathLike, # `InputError` when there is no folder, or no model in it
 )->list[Path]: # By name
@@ -161,6 +165,7 @@ def model_folders(
 _LOCATION = b'\x0a\x08location\x12'
 _OTHER = ('.json', '.txt', '.md', '.model', '.onnx', '.png')
 
+# %% ../nbs/reference/runtime.ipynb #0de6923d
 def external_files(
     graph:HeldFile, # `InputError` when it names a file outside its folder
 )->list[str]: # Names within its folder; most graphs have none
@@ -215,6 +220,7 @@ def _options(threads):
     options.intra_op_num_threads, options.log_severity_level = threads, 3
     return options
 
+# %% ../nbs/reference/runtime.ipynb #23875920
 def _session(source, options):
     "ONNX Runtime's session of a path or of bytes"
     return ort.InferenceSession(
@@ -224,6 +230,7 @@ def _session(source, options):
         disabled_optimizers=['SkipLayerNormFusion'],
     )
 
+# %% ../nbs/reference/runtime.ipynb #316047cb
 @patch
 def session(self:HeldGraph, threads):
     "Open exactly these files, by their path where it still names them, which lets weights be mapped"
@@ -259,6 +266,7 @@ def forks()->int:
     "How many forks ago this module was imported: what was made at another count belongs to another process."
     return _forks
 
+# %% ../nbs/reference/runtime.ipynb #49b95f98
 def _leave_to_parent():
     "In a forked child: the parent's sessions stay untouched for good, since their threads and locks are not here"
     global _forks
@@ -289,6 +297,7 @@ def open_session(
     _sessions.add(session)
     return session
 
+# %% ../nbs/reference/runtime.ipynb #c80df32c
 def _reason(held, error):
     "Why a graph cannot be loaded, in words where the reason is a common one"
     error = error.replace(f'/proc/self/fd/{held.graph.number}', str(held.path))
@@ -299,6 +308,7 @@ def _reason(held, error):
         )
     return f"{held.path} is not a model that ONNX Runtime can load ({_line(error)})"
 
+# %% ../nbs/reference/runtime.ipynb #645d0528
 def _line(error):
     "The first line of a message"
     return error.strip().splitlines()[0] if error.strip() else 'no reason given'
@@ -315,6 +325,7 @@ def graph_inputs(
     given = dict(zip(_INPUTS, (input_ids, attention_mask, np.zeros_like(input_ids))))
     return {i.name: given[i.name] for i in session.get_inputs() if i.name in given}
 
+# %% ../nbs/reference/runtime.ipynb #50d844e6
 def run_session(
     session:ort.InferenceSession,
     input_ids:np.ndarray, # Shape `(B, T)`, int64
@@ -330,6 +341,7 @@ class _Sessions:
         self.wide, self.narrow = None, None
         self.alone, self.opening = Lock(), Lock()
 
+# %% ../nbs/reference/runtime.ipynb #eba0e98b
 class OnnxModel:
     "A graph as a function that may be called from several threads: on all processors when it is called alone, on one for each of several calls."
     def __init__(self,

@@ -34,6 +34,7 @@ STAGES = { # Name of the row to the quickstart's folder; `None`: made here
     'INT8': 'int8',
 }
 
+# %% ../nbs/reference/scoreboard.ipynb #6a37f97b
 def train_vietnamese_alone(
     config:Config, # Its `phase2` section is used, without replay
     folder:str|os.PathLike, # Existing folder; becomes a PyTorch model folder
@@ -58,6 +59,7 @@ SENTENCES = (
     'Mai họp lúc chín giờ.',
 )
 
+# %% ../nbs/reference/scoreboard.ipynb #c8045af6
 def validation_f1(
     predictor:Callable, # Called as `EmotionPredictor` is
     data:DataModule,
@@ -67,6 +69,7 @@ def validation_f1(
     scores = [list(answer['scores'].values()) for answer in predictor(data.validation.text)]
     return emotion_scores(labels, np.argmax(scores, axis=1))['macro_f1']
 
+# %% ../nbs/reference/scoreboard.ipynb #dc10123e
 def board_row(
     predictor:Callable, # Called as `EmotionPredictor` is
     mb:float, # Size on disk

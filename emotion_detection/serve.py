@@ -158,6 +158,7 @@ def keep_subprocess_alive(self:Workers):
     for pid in self._forget(before):
         print(f'emotion: worker {pid} has ended, another one takes its place', file=sys.stderr)
 
+# %% ../nbs/reference/serve.ipynb #68e3d879
 @patch
 def restart_all(self:Workers):
     "Replace all processes, whose successors open the folder as it is now"

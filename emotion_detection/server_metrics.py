@@ -22,6 +22,7 @@ from .predict import EmotionPredictor
 # %% ../nbs/reference/server_metrics.ipynb #53a1f2f1
 SECONDS = (.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)
 
+# %% ../nbs/reference/server_metrics.ipynb #c65652bd
 class Metrics:
     "What Prometheus reads."
     def __init__(self,

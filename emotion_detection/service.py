@@ -198,6 +198,7 @@ async def _watch(request, patience):
 # %% ../nbs/reference/service.ipynb #9d810f11
 PIECE = 64 # Texts of a list between two looks at whether anybody still waits
 
+# %% ../nbs/reference/service.ipynb #9d902a25
 @patch
 def _predict(self:Service, texts, one, given_up):
     "The predictor's answers, all of them while somebody waits for them"
@@ -297,6 +298,7 @@ async def _say(request, refused):
 async def _to_docs():
     return RedirectResponse('docs')
 
+# %% ../nbs/reference/service.ipynb #067d3e56
 def _problems(limits):
     "What a refusal means, for the documentation"
     words = {

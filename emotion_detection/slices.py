@@ -93,6 +93,7 @@ def _mixed(text, language):
     if language=='en':
         return any(_VIETNAMESE.search(unicodedata.normalize('NFD', w)) for w in words_of(text))
 
+# %% ../nbs/reference/slices.ipynb #1c8835ef
 def _chat(text, language):
     if language in CHAT: return any(w in CHAT[language] for w in words_of(text))
 
@@ -164,6 +165,7 @@ _COMPARED = [
     'texts', 'accuracy_before', 'accuracy', 'difference', 'low', 'high', 'labels_changed', 'note',
 ]
 
+# %% ../nbs/reference/slices.ipynb #80374f3f
 def _compare_answers(results, after, options):
     "A row of `rewrite_table`: answers to texts as they are and `after` rewriting"
     label, before = results['label'], results['pred']

@@ -98,6 +98,7 @@ def product_error(
 SHARES = (.3, .4, .5, .55, .6, .65, .7, .75, .8, .9) # Tried for each activation
 MOST_TEXTS = 100 # Enough to tell shares apart; the largest activation is sought in all texts
 
+# %% ../nbs/reference/smoothing.ipynb #2463ac87
 def smoothing_for(
     texts:list[np.ndarray], # Activations, shape `(T, H)` each
     matrix:np.ndarray, # Shape `(H, O)`
@@ -131,6 +132,7 @@ def best_smoothing(
 # %% ../nbs/reference/smoothing.ipynb #d66634c4
 PASSED_THROUGH = ('Reshape', 'Transpose') # Nodes that move numbers and change none
 
+# %% ../nbs/reference/smoothing.ipynb #0dac0cd6
 def values_behind(
     model:onnx.ModelProto,
     activation:str, # Name
@@ -160,6 +162,7 @@ def _scale_tensors(model, factors):
             changed = numpy_helper.to_array(tensor)*factors[tensor.name]
             tensor.CopyFrom(numpy_helper.from_array(changed.astype(np.float32), tensor.name))
 
+# %% ../nbs/reference/smoothing.ipynb #fcf3a8d8
 def _divide_before(model, activation, matrices_read, smoothing):
     "A `Mul` between an activation and the matrices that read it"
     name = f'{activation}/smoothed'

@@ -68,6 +68,7 @@ _SHARD = re.compile(r'([a-z]+)(?:-\d{5}-of-(\d{5}))?')
 # GoEmotions' raw release: one table in three files
 _RAW = {f'goemotions_{i}': ('train', 3) for i in (1,2,3)}
 
+# %% ../nbs/reference/source.ipynb #a8f9f43e
 def _split_and_parts(path):
     "Split and number of parts that a file name stands for, or `None`: `('train', 1)` for `train.tsv`"
     stem = path.name.split('.')[0].lower()

@@ -225,6 +225,7 @@ def _padded(texts, pad):
         mask[row, :len(tokens)] = 1
     return ids, mask
 
+# %% ../nbs/reference/static.ipynb #db7dcb4c
 def _groups_of_equal_length(texts, size):
     "Places of at most `size` texts each that need no padding"
     by_length = {}
@@ -240,6 +241,7 @@ def _largest_change(run, texts, alone, groups, pad):
         moved.append(float(abs(together-alone[group]).max()))
     return max(moved)
 
+# %% ../nbs/reference/static.ipynb #5b5e5ffe
 def batch_dependence(
     run:Callable, # Logits of `input_ids` and `attention_mask`
     feeds:list[dict], # From `text_feeds`
@@ -265,6 +267,7 @@ def _int8_blocks(matrix, block):
     scale = np.maximum(abs(parts).max(-1, keepdims=True), 1e-30)/127
     return (np.rint(parts/scale) + 128).astype(np.uint8), scale[..., 0]
 
+# %% ../nbs/reference/static.ipynb #92d0c781
 def _product_by_rows(node, shape, block):
     "The node in place of a `MatMul` with a matrix of this shape"
     activations, name = node.input

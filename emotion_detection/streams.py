@@ -26,6 +26,7 @@ from .rows import RowError, row_format
 # What an answer adds to a row
 ANSWER = ('label', 'score', 'scores', *LABELS, 'tokens', 'truncated', 'error')
 
+# %% ../nbs/reference/streams.ipynb #6f6f523b
 def output_names(
     row:dict, # Of the input
 )->dict[str,str]: # New names by old ones, without `text`; `input_` goes before a name that answers have
@@ -120,6 +121,7 @@ def _skipped_answer(row, problem):
     reason = f'row {problem.row} {problem.reason}'
     return {'text': found.get('text'), **empty, 'error': reason} | own_columns(found)
 
+# %% ../nbs/reference/streams.ipynb #5dbb6364
 @patch
 def _skipped_rows(self:Rows):
     "Rows without an answer that stand before the next row that has one"
@@ -148,6 +150,7 @@ def is_pipe(
     mode = os.stat(path).st_mode
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
 
+# %% ../nbs/reference/streams.ipynb #10e87c7c
 def waiting_input()->bool:
     "Has somebody put a pipe or a file at our standard input?"
     if sys.stdin is None or sys.stdin is not sys.__stdin__:
@@ -232,6 +235,7 @@ def as_json(
         return json.dumps(obj)
     return text
 
+# %% ../nbs/reference/streams.ipynb #b0aae5be
 def print_json(
     obj, # See `as_json`
 ):
@@ -264,6 +268,7 @@ def _csv_lines(answers, file):
         table.writeheader()
         table.writerows(map(json.loads, aside))
 
+# %% ../nbs/reference/streams.ipynb #87128c95
 def _json_lines(answers, file):
     "Write answers as JSON, a line each"
     for answer in answers:
@@ -296,6 +301,7 @@ def printable(
     line = ' '.join(''.join(c if c.isprintable() else ' ' for c in text).split())
     return line if len(line) <= width else line[:width-1] + '…'
 
+# %% ../nbs/reference/streams.ipynb #9f7fbddb
 def answer_line(
     answer:dict, # From `Rows.answered`
 )->str:

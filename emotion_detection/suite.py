@@ -60,6 +60,7 @@ class Capability:
 # %% ../nbs/reference/suite.ipynb #f5d4e83f
 _SLOT = re.compile(r'\{(\w+)\}')
 
+# %% ../nbs/reference/suite.ipynb #a1b039d5
 def fill_in(
     template:str, # With `{slots}`
     words:Mapping[str,list[str]], # Slot to its words; `KeyError` for a slot that is not there
@@ -122,6 +123,7 @@ class _Mapping(dict):
     "A mapping of a suite file, with the line it begins in"
     line = 0
 
+# %% ../nbs/reference/suite.ipynb #71db19b8
 class _Loader(yaml.BaseLoader):
     "YAML of texts alone whose mappings know their line"
     def construct_mapping(self, node, deep=False):
@@ -160,6 +162,7 @@ def _is_line(value):
     "Is it a text, and not an empty one?"
     return isinstance(value, str) and value.strip() != ''
 
+# %% ../nbs/reference/suite.ipynb #c29efa32
 def _key_faults(part, needed, optional=()):
     "No mapping, a key that is unknown or missing, a value that is no word or line"
     if not isinstance(part, _Mapping):
@@ -181,6 +184,7 @@ def _key_faults(part, needed, optional=()):
 # %% ../nbs/reference/suite.ipynb #af609289
 _HOW = ('vary', 'change', 'swap', 'add')
 
+# %% ../nbs/reference/suite.ipynb #d6c161f4
 def _kind_faults(block, kind):
     "A change that this kind has no use for, or an expectation that it does not know"
     how = [key for key in _HOW if key in block]
@@ -199,6 +203,7 @@ def _is_list(value):
     "Is it a list of texts, none of them empty?"
     return isinstance(value, list) and value != [] and all(map(_is_line, value))
 
+# %% ../nbs/reference/suite.ipynb #627fb4c0
 def _text_faults(block, words):
     "No texts, a slot without words, or a text without the slot that varies"
     if not _is_list(block['texts']):
@@ -222,6 +227,7 @@ def _change_faults(block):
     if 'swap' in block:
         yield from _swap_faults(block['swap'], block['texts'])
 
+# %% ../nbs/reference/suite.ipynb #90520a47
 def _swap_faults(swap, texts):
     "No mapping of words to words, or a word that none of the texts holds"
     if not isinstance(swap, Mapping) or not _is_list(list(swap.values())):
@@ -245,6 +251,7 @@ def _pair_faults(case, kind):
         why = 'slots are filled in texts, not in what is added or swapped in'
         yield f'{{{slot}}} is left over; {why}'
 
+# %% ../nbs/reference/suite.ipynb #17cfb687
 def _count_faults(cases, block):
     "No cases, or a sentence that is never added"
     if not cases:
@@ -278,6 +285,7 @@ def _part_faults(part):
     if not (isinstance(part['cases'], list) and part['cases']):
         yield 'cases must be a list of blocks'
 
+# %% ../nbs/reference/suite.ipynb #18f67d7d
 def _capability(part, language, words, where):
     "One capability of a file"
     _refuse(_at(where, part), _key_faults(part, ('name', 'kind', 'about', 'cases')))
@@ -300,6 +308,7 @@ def _fill_faults(fill):
         if not _is_list(words):
             yield f'{slot} of fill {_NO_LIST}'
 
+# %% ../nbs/reference/suite.ipynb #e55be936
 def _unused_faults(words, capabilities):
     "A slot that no text uses"
     used = set()
@@ -334,6 +343,7 @@ def _suite_files(folder):
     found = [p for p in folder.iterdir() if p.name.endswith(('.yaml', '.yml'))]
     return sorted(found, key=lambda p: p.name)
 
+# %% ../nbs/reference/suite.ipynb #c1705632
 def load_suite(
     # A suite file, or a folder of them; default: the two of this package
     path:str|os.PathLike|None=None,

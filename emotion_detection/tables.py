@@ -30,6 +30,7 @@ def is_table(
         )
     return False
 
+# %% ../nbs/reference/tables.ipynb #b95d74e0
 def column_names(
     table, # Mapping or DataFrame
 )->list:
@@ -85,6 +86,7 @@ def answer_columns(
         for n in ('label', 'score', *LABELS, 'tokens', 'truncated')
     }
 
+# %% ../nbs/reference/tables.ipynb #bcf76dd7
 def with_answers(
     table, # What `table_texts` read
     answers:dict|list[dict],

@@ -57,6 +57,7 @@ def _unescape(text):
 
 _LONG = re.compile('[^\x00-\u02ff]{33,}')  # marks follow U+02FF; a sort of 32 takes no time
 
+# %% ../nbs/reference/text.ipynb #bd2de7b7
 def _sort_marks(match):
     "Runs of marks in canonical order, which is the order that NFC would put them in"
     chars = ''.join(unicodedata.normalize('NFD', c) for c in match[0])

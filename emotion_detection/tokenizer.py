@@ -17,6 +17,7 @@ from .text import normalize, refuse_one
 # ids 0 to 3, as in XLM-R; `<mask>` is the last id
 SPECIAL_TOKENS = ('<s>', '<pad>', '</s>', '<unk>')
 
+# %% ../nbs/reference/tokenizer.ipynb #9dd5b8ac
 def unigram_tokenizer(
     lowercase:bool=True, # Fold case
 )->Tokenizer: # Untrained

@@ -196,6 +196,7 @@ def quiet_transformers():
 # %% ../nbs/reference/trainer.ipynb #aae7b0bf
 def _is_score(name): return 'f1' in name or 'accuracy' in name
 
+# %% ../nbs/reference/trainer.ipynb #1d6c0b53
 def epochs(
     log_history:list[dict], # `trainer.state.log_history`
 )->list[dict]: # One dict per epoch
@@ -217,6 +218,7 @@ def _train_or_restore(trainer, checkpoints, resume):
     if last and training_ended(last): return restore_best(trainer, last)
     return run_trainer(trainer, last, checkpoints)
 
+# %% ../nbs/reference/trainer.ipynb #88de3153
 def _phase_result(classifier, state, seconds):
     "What the Trainer's log says about a phase"
     history = epochs(state.log_history)

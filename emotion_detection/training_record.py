@@ -19,6 +19,7 @@ LIBRARIES = (
     'emotion_detection',
 )
 
+# %% ../nbs/reference/training_record.ipynb #c83a31ad
 def training_summary(
     run:PhaseResult,
     config:Config,

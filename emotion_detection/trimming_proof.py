@@ -18,6 +18,7 @@ def _differs(what):
     "The error of a proof that has failed"
     return GateError(f"trimming {what}: the trimmed model is not the same model")
 
+# %% ../nbs/reference/trimming_proof.ipynb #bee62b55
 def _check_rows(before, after, moved):
     "The embeddings of all kept tokens are the same, bit by bit"
     old = before.model.get_input_embeddings().weight
@@ -43,6 +44,7 @@ def _token_ids(classifier, texts):
     "Token ids of each text, uncut"
     return classifier.tokenizer([normalize(t) for t in texts], verbose=False).input_ids
 
+# %% ../nbs/reference/trimming_proof.ipynb #037429bd
 def _covered(texts, old, new, moved):
     "Which texts have all of their tokens kept, shape `(N,)`; these must be cut as before"
     covered = np.array([moved.keys() >= set(ids) for ids in old])
