@@ -39,8 +39,8 @@ def leaks(*places):
     ]
 
 
-def watched(process, until):
-    "Lines of stderr until one holds `until`, at which the process is killed, and the arguments of it and its children at each line."
+def watched(process, until=None):
+    "Lines of stderr, and at each of them the arguments of the process and its children; killed at a line that holds `until`."
     lines, arguments = [], []
     for line in process.stderr:
         lines.append(line)
@@ -49,7 +49,7 @@ def watched(process, until):
             for pid in (process.pid, *children):
                 try: arguments.append(Path(f'/proc/{pid}/cmdline').read_bytes())
                 except OSError: continue
-        if until in line: process.kill()
+        if until and until in line: process.kill()
     return lines, arguments
 
 
@@ -63,7 +63,7 @@ def test_a_whole_run(tmp_path, first, then):
         '--output_dir', tmp_path / 'outputs',
     ]
     said = []
-    for how, more, until in ((first, [], 'phase 2: epoch 2/'), (then, ['--resume'], 'never')):
+    for how, more, until in ((first, [], 'phase 2: epoch 2/'), (then, ['--resume'], None)):
         homes[how].mkdir()
         token, env = given(how, homes[how])
         process = subprocess.Popen(

@@ -397,14 +397,15 @@ def url(site, tmp_path_factory):
 
 @pytest.mark.parametrize('page', [*PAGES, '404.html'])
 def test_page_opens(browser, url, page):
-    "On a phone in the dark, where nothing is wider than the screen, and, turned to a desk's width, without a new visit."
+    "On a phone in the dark, where nothing is wider than the screen, then in the light on a desk, without a new visit."
     browser.open(url + page, width=390, scheme='dark')
     assert browser.troubles == []
     assert browser.js('document.title')
     assert browser.js('document.querySelector("h1").innerText')
     assert browser.js('document.documentElement.scrollWidth') == 390
     assert browser.js('document.body.dataset.mdColorScheme') == 'slate'
-    browser.show(width=1280, scheme='dark')
+    browser.show(width=1280, scheme='light')
+    browser.wait(lambda: browser.js('document.body.dataset.mdColorScheme') == 'default')
     assert browser.js('document.documentElement.scrollWidth <= document.documentElement.clientWidth')
     assert browser.troubles == []
 
