@@ -163,3 +163,14 @@ def test_the_benchmark_measures_pytorch_as_people_use_it():
     "A worker's threads wait as GNU OpenMP lets them, not as this package does."
     from emotion_detection.bench_worker import _environment
     assert _environment(2)['GOMP_SPINCOUNT'] == '300000'
+
+
+@pytest.mark.parametrize('module, heavy', [
+    ('behavior', 'torch'), ('card', 'torch'), ('metrics', 'torch'), ('sharing', 'torch'),
+    ('data', 'torch'), ('config', 'transformers.generation.utils'),
+])
+def test_a_module_loads_no_more_than_it_needs(module, heavy):
+    "Bad input is told, and a folder pushed, without the seconds that PyTorch or the models of `transformers` take."
+    code = f'import sys, emotion_detection.{module}; print({heavy!r} in sys.modules)'
+    done = subprocess.run([sys.executable, '-c', code], env=ENV, capture_output=True, text=True)
+    assert done.stdout.strip() == 'False', done.stderr
